@@ -1,0 +1,100 @@
+"""Telephony for everything: a SIP phone in five lines.
+
+    from flexosip import Phone
+
+    async with Phone("sip:bell@fritz.box", password="SECRET") as phone:
+        async with phone.call("**9", ring_timeout=20) as call:
+            await call.play("hello.wav")
+
+Every name is imported when it is first used, so `import flexosip` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexosip.audio.sources import Pcm as Pcm
+    from flexosip.audio.sources import Tone as Tone
+    from flexosip.errors import AuthenticationError as AuthenticationError
+    from flexosip.errors import Busy as Busy
+    from flexosip.errors import CallEnded as CallEnded
+    from flexosip.errors import CallFailed as CallFailed
+    from flexosip.errors import CertificateError as CertificateError
+    from flexosip.errors import CodecError as CodecError
+    from flexosip.errors import ConfigurationError as ConfigurationError
+    from flexosip.errors import Declined as Declined
+    from flexosip.errors import FlexosipError as FlexosipError
+    from flexosip.errors import InvalidState as InvalidState
+    from flexosip.errors import LocalProtocolError as LocalProtocolError
+    from flexosip.errors import MediaError as MediaError
+    from flexosip.errors import MediaTimeout as MediaTimeout
+    from flexosip.errors import MissingExtra as MissingExtra
+    from flexosip.errors import NetworkError as NetworkError
+    from flexosip.errors import NoAnswer as NoAnswer
+    from flexosip.errors import NotFound as NotFound
+    from flexosip.errors import ProtocolError as ProtocolError
+    from flexosip.errors import RegistrationFailed as RegistrationFailed
+    from flexosip.errors import RemoteProtocolError as RemoteProtocolError
+    from flexosip.errors import ServerUnreachable as ServerUnreachable
+    from flexosip.errors import Unavailable as Unavailable
+    from flexosip.ivr.collect import Digits as Digits
+    from flexosip.phone.account import Account as Account
+    from flexosip.phone.call import Call as Call
+    from flexosip.phone.events import CallEnd as CallEnd
+    from flexosip.phone.phone import Phone as Phone
+    from flexosip.phone.phone import RingResult as RingResult
+    from flexosip.phone.playback import Playback as Playback
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "flexosip.audio.sources": ("Pcm", "Tone"),
+    "flexosip.errors": (
+        "AuthenticationError",
+        "Busy",
+        "CallEnded",
+        "CallFailed",
+        "CertificateError",
+        "CodecError",
+        "ConfigurationError",
+        "Declined",
+        "FlexosipError",
+        "InvalidState",
+        "LocalProtocolError",
+        "MediaError",
+        "MediaTimeout",
+        "MissingExtra",
+        "NetworkError",
+        "NoAnswer",
+        "NotFound",
+        "ProtocolError",
+        "RegistrationFailed",
+        "RemoteProtocolError",
+        "ServerUnreachable",
+        "Unavailable",
+    ),
+    "flexosip.ivr.collect": ("Digits",),
+    "flexosip.phone.account": ("Account",),
+    "flexosip.phone.call": ("Call",),
+    "flexosip.phone.events": ("CallEnd",),
+    "flexosip.phone.phone": ("Phone", "RingResult"),
+    "flexosip.phone.playback": ("Playback",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted([*_HOME_OF, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'flexosip' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
