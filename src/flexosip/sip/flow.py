@@ -1,0 +1,53 @@
+"""One path between two transport addresses, over which requests and their responses travel.
+
+It is a name, no socket: the driver that owns the socket gives it out with what it receives and sends to it later.
+
+RFC 5626 §3.1, RFC 3581
+"""
+
+from __future__ import annotations
+
+from flexosip.sip.grammar import format_host_port
+
+__all__ = ["Flow"]
+
+
+class Flow:
+    """A 5-tuple. Two flows are equal only if they are the same object.
+
+    Args:
+        transport: "udp", "tcp", "tls", "ws" or "wss".
+        local: our (host, port); the host is a numeric address without brackets.
+        remote: the peer's (host, port).
+        connection: the driver's own handle of a connection; opaque here.
+    """
+
+    __slots__ = ("__weakref__", "advertised", "alive", "connection", "local", "remote", "transport")
+
+    def __init__(self, transport: str, local: tuple[str, int], remote: tuple[str, int], *, connection: object | None = None) -> None:
+        self.transport = transport.lower()
+        self.local = local
+        self.remote = remote
+        self.connection = connection
+        self.alive = True
+        """False when the connection has gone; nothing can be sent over it any more."""
+        self.advertised: tuple[str, int] | None = None
+        """Our public (host, port) as the peer told it in received and rport, or None (RFC 3581)."""
+
+    @property
+    def reliable(self) -> bool:
+        """True for everything but UDP: no retransmissions are needed (RFC 3261 §17.1.1.2)."""
+        return self.transport != "udp"
+
+    @property
+    def is_ipv6(self) -> bool:
+        """True if the addresses are IPv6."""
+        return ":" in self.local[0]
+
+    @property
+    def sent_by(self) -> str:
+        """Our "host:port" for Via and Contact, an IPv6 address in brackets (RFC 3261 §18.1.1)."""
+        return format_host_port(*self.local)
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.transport} {self.sent_by} to {format_host_port(*self.remote)}{'' if self.alive else ' dead'}>"
