@@ -1,0 +1,96 @@
+"""Numeric addresses and the `HOST:PORT` words in which users write where to listen."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from flexosip.errors import ConfigurationError
+
+__all__ = ["Address", "ListenAddress", "canonical_ip", "format_address", "is_ipv6", "is_loopback", "is_wildcard", "parse_listen"]
+
+Address = tuple[str, int]
+"""Numeric host (IPv6 without brackets) and port."""
+
+_SIP_PORT = 5060
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where something listens; the port is the real one, never 0."""
+
+    transport: str
+    """`udp` or `tcp`"""
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{format_address((self.host, self.port))}"
+
+
+def is_ipv6(host: str) -> bool:
+    """True if the numeric `host` is an IPv6 address."""
+    return ":" in host
+
+
+def is_wildcard(host: str) -> bool:
+    """True for the address that stands for all addresses of the machine."""
+    return host in ("0.0.0.0", "::", "")
+
+
+def is_loopback(host: str) -> bool:
+    """True if the numeric `host` never leaves this machine."""
+    return host.startswith("127.") or host == "::1"
+
+
+def canonical_ip(host: str) -> str | None:
+    """`host` in the one spelling in which the operating system reports it, or None if it is not a numeric address.
+
+    The zone of a link-local IPv6 address (`fe80::1%eth0`) is kept.
+    """
+    address, percent, zone = host.partition("%")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, address)) + percent + zone
+    except (OSError, ValueError):  # ValueError: an embedded NUL
+        return None
+
+
+def format_address(address: Address) -> str:
+    """`host:port`, with the brackets that IPv6 needs."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_listen(text: str) -> Address:
+    """Host and port of `HOST:PORT`, `[IPV6]:PORT`, `HOST`, `:PORT` or a bare IPv6 address; without a port it is 5060.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    host, port_text = text.strip(), ""
+    if host.startswith("["):
+        host, bracket, rest = host[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")) or canonical_ip(host) is None:
+            raise _bad_listen(text)
+        port_text = rest[1:]
+    elif host.count(":") <= 1:
+        host, _, port_text = host.partition(":")
+    elif canonical_ip(host) is None:
+        raise _bad_listen(text)
+    port = _SIP_PORT
+    if port_text:
+        if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5 and int(port_text) <= 65535):
+            raise _bad_listen(text)
+        port = int(port_text)
+    if any(character.isspace() or not character.isprintable() for character in host):
+        raise _bad_listen(text)
+    host = host or "0.0.0.0"
+    return canonical_ip(host) or host, port
+
+
+def _bad_listen(text: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{text!r} is not an address to listen on.",
+        advice="Write HOST:PORT, for example 0.0.0.0:5060 or [::]:5060; port 0 takes any free port.",
+    )

@@ -1,0 +1,95 @@
+"""What the operating system's network errors mean, in words: each becomes a `NetworkError` that tells what to do."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from flexosip.errors import NetworkError, ServerUnreachable
+from flexosip.net.address import Address, format_address
+
+__all__ = ["bind_failure", "connect_failure", "connect_timeout", "lookup_failure", "send_failure"]
+
+_NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EAFNOSUPPORT)
+
+
+def bind_failure(transport: str, address: Address, error: OSError) -> NetworkError:
+    """Why a socket cannot be bound."""
+    host, port = address
+    name = transport.upper()
+    family = "IPv6" if ":" in host else "IPv4"
+    if error.errno == errno.EADDRINUSE:
+        return NetworkError(
+            f"{name} port {port} on {host} is in use by another program.",
+            advice=f"End that program, or take another port with --listen {format_address((host, 0))} (0: any free port).",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return NetworkError(
+            f"{host} is not an address of this machine.",
+            advice=f"Give one of the machine's own addresses with --listen, or {'[::]' if ':' in host else '0.0.0.0'} for all of them.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NetworkError(
+            f"{name} port {port} on {host} may not be used by this user.", advice="Take a port from 1024 upwards with --listen."
+        )
+    if error.errno in _NO_FAMILY:
+        return NetworkError(f"{family} is not available on this machine.", advice="Listen on the other address family with --listen.")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return NetworkError(
+            "No more sockets can be opened: the limit of open files is reached.", advice="Raise the limit (ulimit -n) or make fewer calls."
+        )
+    return NetworkError(f"{name} port {port} on {host} cannot be used: {_words(error)}.")
+
+
+def connect_failure(remote: Address, error: Exception) -> NetworkError:
+    """Why a TCP connection was not made."""
+    if isinstance(error, NetworkError):
+        return error
+    where = format_address(remote)
+    if isinstance(error, ConnectionRefusedError):
+        return NetworkError(f"{where} refuses TCP connections.", advice="Check the port, and that the server takes SIP over TCP; or use UDP.")
+    if isinstance(error, TimeoutError):
+        return connect_timeout(remote)
+    if isinstance(error, OSError) and error.errno in _NO_ROUTE:
+        return ServerUnreachable(f"There is no way to {remote[0]} from here: {_words(error)}.")
+    return NetworkError(f"The TCP connection to {where} failed: {_words(error)}.")
+
+
+def connect_timeout(remote: Address) -> ServerUnreachable:
+    """A TCP connection got no answer in time."""
+    return ServerUnreachable(f"{format_address(remote)} does not answer TCP.")
+
+
+def send_failure(remote: Address, error: OSError) -> NetworkError:
+    """Why a datagram did not go out, or what ICMP said about it."""
+    where = format_address(remote)
+    if isinstance(error, ConnectionRefusedError):
+        return ServerUnreachable(f"Nothing listens on UDP {where}.", advice="Check host and port, and that the server is running.")
+    if error.errno in _NO_ROUTE:
+        return ServerUnreachable(f"There is no way to {remote[0]} from here: {_words(error)}.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NetworkError(f"This machine's firewall forbids packets to {where}.", advice="Allow them, or use another address.")
+    if error.errno == errno.EMSGSIZE:
+        return NetworkError(f"The message is too large for one UDP packet to {where}.", advice="Use TCP, or offer fewer codecs.")
+    return NetworkError(f"Nothing can be sent to {where}: {_words(error)}.")
+
+
+def lookup_failure(host: str, error: Exception) -> NetworkError:
+    """Why a name has no address."""
+    temporary = {getattr(socket, "EAI_AGAIN", None), getattr(socket, "EAI_FAIL", None)}
+    if isinstance(error, socket.gaierror) and error.errno in temporary:
+        return ServerUnreachable(
+            f"The address of {host!r} cannot be looked up now: no name server answers.",
+            advice="Check the network and its DNS settings, or give the server's numeric address.",
+        )
+    return NetworkError(
+        f"The host name {host!r} is not known.",
+        advice="Check its spelling. A name like fritz.box is known only in that box's own network; the numeric address works too.",
+    )
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    return str(error) or type(error).__name__
