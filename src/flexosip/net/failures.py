@@ -48,7 +48,9 @@ def connect_failure(remote: Address, error: Exception) -> NetworkError:
         return error
     where = format_address(remote)
     if isinstance(error, ConnectionRefusedError):
-        return NetworkError(f"{where} refuses TCP connections.", advice="Check the port, and that the server takes SIP over TCP; or use UDP.")
+        return NetworkError(
+            f"{where} refuses TCP connections.", advice="Check the port, and that the server takes SIP over TCP; or use UDP."
+        )
     if isinstance(error, TimeoutError):
         return connect_timeout(remote)
     if isinstance(error, OSError) and error.errno in _NO_ROUTE:

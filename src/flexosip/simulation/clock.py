@@ -3,8 +3,8 @@
     clock = VirtualClock()
     clock.run(main())          # `await asyncio.sleep(3600)` in there takes microseconds
 
-Sleeps, `asyncio.timeout` and `loop.call_at` see the virtual time. Work in real threads (`asyncio.to_thread`, executors, `getaddrinfo`) takes
-no virtual time: the clock stands still until it is done. Real sockets are served too, but the clock does not wait for them.
+Sleeps, `asyncio.timeout` and `loop.call_at` see the virtual time. Work in real threads (`asyncio.to_thread`, executors, `getaddrinfo`)
+takes no virtual time: the clock stands still until it is done. Real sockets are served too, but the clock does not wait for them.
 A run in which nothing can ever happen again is an error (`Standstill`), not a hanging test; so is an exception in a callback.
 """
 

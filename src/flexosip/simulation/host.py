@@ -1,0 +1,210 @@
+"""One machine on the virtual network: addresses, ports, names and time, as `flexosip.net.network.Network` asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from flexosip.net.address import Address, canonical_ip, is_ipv6, is_loopback, is_wildcard
+from flexosip.net.failures import bind_failure, connect_failure, connect_timeout, lookup_failure
+from flexosip.simulation.datagram import VirtualDatagramEndpoint, VirtualMediaSocket
+from flexosip.simulation.stream import VirtualConnection, VirtualListener
+
+if TYPE_CHECKING:
+    from flexosip.net.network import DatagramReceiver, ErrorReceiver, StreamConnection, TimerHandle
+    from flexosip.simulation.nat import VirtualNat
+    from flexosip.simulation.network import VirtualNetwork
+
+__all__ = ["VirtualHost"]
+
+_FIRST_EPHEMERAL = 49152
+_SYN_RETRY = 1.0
+_CONNECT_TIMEOUT = 127.0
+"""Seconds after which Linux gives up connecting."""
+
+
+class VirtualHost:
+    """A machine with one or more addresses. Made by `VirtualNetwork.host`.
+
+    `plugged = False` pulls its cable: nothing comes in or goes out, and nobody hears an error.
+    """
+
+    def __init__(self, network: VirtualNetwork, addresses: Iterable[str], nat: VirtualNat | None = None) -> None:
+        self.network = network
+        self.addresses = tuple(addresses)
+        self.nat = nat
+        self.plugged = True
+        self.connections: set[VirtualConnection] = set()
+        self._datagrams: dict[Address, VirtualDatagramEndpoint | VirtualMediaSocket] = {}
+        self._listeners: dict[Address, VirtualListener] = {}
+        self._next_port = _FIRST_EPHEMERAL
+        self._routes: dict[str, str | None] = {}
+
+    def __repr__(self) -> str:
+        return f"host {self.addresses[0]}"
+
+    # -- Network ---------------------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """The network's time, seconds."""
+        return self.network.time()
+
+    def call_at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> TimerHandle:
+        """Call `callback(*arguments)` at `when`."""
+        return self.network.loop.call_at(when, callback, *arguments)
+
+    async def open_datagram(
+        self, host: str, port: int, on_datagram: DatagramReceiver, on_error: ErrorReceiver | None = None
+    ) -> VirtualDatagramEndpoint:
+        """Bind a UDP socket."""
+        address = self._bind("udp", host, port, self._datagrams)
+        endpoint = VirtualDatagramEndpoint(self, address, on_datagram, on_error)
+        self._occupy(address, endpoint, self._datagrams)
+        return endpoint
+
+    async def open_listener(self, host: str, port: int, on_connection: Callable[[StreamConnection], None]) -> VirtualListener:
+        """Listen for TCP connections."""
+        address = self._bind("tcp", host, port, self._listeners)
+        listener = VirtualListener(self, address, on_connection)
+        self._occupy(address, listener, self._listeners)
+        return listener
+
+    def bind_media(self, host: str, port: int) -> VirtualMediaSocket:
+        """A polled UDP socket."""
+        address = self._bind("udp", host, port, self._datagrams)
+        media_socket = VirtualMediaSocket(self, address)
+        self._occupy(address, media_socket, self._datagrams)
+        return media_socket
+
+    async def connect(self, host: str, port: int, *, local: str | None = None) -> VirtualConnection:
+        """Connect by TCP: refused where nothing listens, silent where nothing is."""
+        network, remote = self.network, (host, port)
+        own = local or self.route(host)
+        if own is None:
+            raise connect_failure(remote, OSError(errno.ENETUNREACH, "network is unreachable"))
+        give_up = network.time() + _CONNECT_TIMEOUT
+        while True:
+            there = network.link_between(own, host).segment_arrival(network.time()) if self.plugged else None
+            target = network.destination_of(self, remote)
+            if there is not None and target is not None and target[0].plugged:
+                break
+            await asyncio.sleep(_SYN_RETRY)
+            if network.time() >= give_up:
+                raise connect_timeout(remote)
+        back = network.link_between(host, own).settings.delay
+        await asyncio.sleep(max(0.0, there - network.time()))
+        machine, address = target
+        listener = machine.listener_at(address)
+        if listener is None:
+            await asyncio.sleep(back)
+            raise connect_failure(remote, ConnectionRefusedError(errno.ECONNREFUSED, "connection refused"))
+        near = VirtualConnection(self, (own, self._free_port(own, self._listeners)), remote)
+        seen_as = near.local if self.nat is None else self.nat.outbound(self, near.local, remote, network.time())
+        far = VirtualConnection(machine, address, seen_as)
+        near.join(far)
+        try:
+            listener.on_connection(far)
+            await asyncio.sleep(back)
+        except BaseException:
+            near.abort()
+            raise
+        if near.closed:
+            raise connect_failure(remote, ConnectionResetError(errno.ECONNRESET, "connection reset by peer"))
+        return near
+
+    async def resolve(self, host: str) -> list[str]:
+        """The addresses of a name in the network's table."""
+        numeric = canonical_ip(host)
+        if numeric is not None:
+            return [numeric]
+        await asyncio.sleep(self.network.lookup_delay)
+        known = self.network.addresses_of(host)
+        if not known:
+            raise lookup_failure(host, socket.gaierror(socket.EAI_NONAME, "name or service not known"))
+        return list(known)
+
+    def local_address(self, remote_ip: str) -> str:
+        """The own address from which packets to `remote_ip` leave."""
+        own = self.route(remote_ip)
+        if own is None:
+            raise connect_failure((remote_ip, 0), OSError(errno.ENETUNREACH, "network is unreachable"))
+        return own
+
+    # -- for the network -------------------------------------------------------------------------------------------
+
+    def route(self, remote_ip: str) -> str | None:
+        """`local_address`, or None if there is no route."""
+        try:
+            return self._routes[remote_ip]
+        except KeyError:
+            pass
+        if is_loopback(remote_ip):
+            own: str | None = remote_ip
+        else:
+            own = next((ip for ip in self.addresses if is_ipv6(ip) == is_ipv6(remote_ip)), None)
+        self._routes[remote_ip] = own
+        return own
+
+    def datagram_socket_at(self, address: Address) -> VirtualDatagramEndpoint | VirtualMediaSocket | None:
+        """The UDP socket that gets what is sent to `address`."""
+        return self._datagrams.get(address)
+
+    def listener_at(self, address: Address) -> VirtualListener | None:
+        """The TCP socket that listens at `address`."""
+        return self._listeners.get(address)
+
+    def release_datagram(self, owner: object, address: Address) -> None:
+        """A UDP socket was closed."""
+        self._vacate(owner, address, self._datagrams)
+
+    def release_listener(self, owner: object, address: Address) -> None:
+        """A listener was closed."""
+        self._vacate(owner, address, self._listeners)
+
+    @property
+    def open_sockets(self) -> tuple[object, ...]:
+        """Whatever is open here."""
+        return (*dict.fromkeys(self._datagrams.values()), *dict.fromkeys(self._listeners.values()), *self.connections)
+
+    # -- ports -----------------------------------------------------------------------------------------------------
+
+    def _own_ips(self, host: str) -> list[str]:
+        """The addresses for which a socket bound to `host` receives."""
+        if not is_wildcard(host):
+            return [host]
+        ipv6 = is_ipv6(host)
+        return [ip for ip in self.addresses if is_ipv6(ip) == ipv6] + ["::1" if ipv6 else "127.0.0.1"]
+
+    def _bind(self, transport: str, host: str, port: int, table: dict[Address, Any]) -> Address:
+        host = canonical_ip(host) or host
+        address = (host, port)
+        if is_wildcard(host):
+            if len(self._own_ips(host)) == 1:  # only loopback: as a machine without that address family
+                raise bind_failure(transport, address, OSError(errno.EAFNOSUPPORT, "address family not supported"))
+        elif host not in self.addresses and not is_loopback(host):
+            raise bind_failure(transport, address, OSError(errno.EADDRNOTAVAIL, "cannot assign requested address"))
+        if port == 0:
+            return host, self._free_port(host, table)
+        if any((ip, port) in table for ip in self._own_ips(host)):
+            raise bind_failure(transport, address, OSError(errno.EADDRINUSE, "address already in use"))
+        return address
+
+    def _free_port(self, host: str, table: dict[Address, Any]) -> int:
+        for _ in range(65536 - _FIRST_EPHEMERAL):
+            port = self._next_port
+            self._next_port = port + 1 if port < 65535 else _FIRST_EPHEMERAL
+            if not any((ip, port) in table for ip in self._own_ips(host)):
+                return port
+        raise bind_failure("udp", (host, 0), OSError(errno.EADDRINUSE, "no free port is left"))
+
+    def _occupy(self, address: Address, owner: Any, table: dict[Address, Any]) -> None:
+        for ip in self._own_ips(address[0]):
+            table[(ip, address[1])] = owner
+
+    def _vacate(self, owner: object, address: Address, table: dict[Address, Any]) -> None:
+        for ip in self._own_ips(address[0]):
+            if table.get((ip, address[1])) is owner:
+                del table[(ip, address[1])]
