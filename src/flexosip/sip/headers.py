@@ -380,7 +380,7 @@ _new = object.__new__
 _set = object.__setattr__
 
 _VIA = re.compile(
-    r"[sS][iI][pP][ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+"
+    r"[sS][iI][pP][ \t]*/[ \t]*[0-9.]{1,9}[ \t]*/[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+"
     r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?:[ \t]*:[ \t]*([0-9]{1,5}))?[ \t]*(;.*)?",
     re.DOTALL,
 )
@@ -407,6 +407,9 @@ class Via:
     def parse(cls, text: str) -> Via:
         """The hop written in `text`.
 
+        Liberal where it costs nothing, because the answer to a malformed request must find its way by it: any protocol version, and
+        parameters without a name are passed over (RFC 4475 §3.1.2.1, §3.1.2.16).
+
         Raises:
             SipParseError: it is malformed.
         """
@@ -418,7 +421,7 @@ class Via:
         _set(via, "transport", transport)
         _set(via, "host", check_host(literal, name))
         _set(via, "port", None if port is None else check_port(port))
-        _set(via, "parameters", () if rest is None else parse_parameters(rest))
+        _set(via, "parameters", () if rest is None else _via_parameters(rest))
         return via
 
     def __str__(self) -> str:
@@ -479,6 +482,13 @@ class Via:
         return replace(self, parameters=tuple(parameters))
 
 
+def _via_parameters(text: str) -> Parameters:
+    if text[-1] == ";" or ";;" in text:
+        text = _EMPTY_PARAMETERS.sub(";", text).rstrip("; \t")
+    return parse_parameters(text)
+
+
+_EMPTY_PARAMETERS = re.compile(r";;+")
 _CSEQ = re.compile(r"([0-9]{1,10})[ \t]+([A-Za-z0-9\-.!%*_+`'~]+)")
 
 
