@@ -7,7 +7,7 @@ from flexosip.codecs.g711 import Pcma, Pcmu
 from flexosip.codecs.l16 import L16
 from flexosip.errors import CodecError
 
-__all__ = ["Codec", "L16", "Pcma", "Pcmu", "create", "supported"]
+__all__ = ["L16", "Codec", "Pcma", "Pcmu", "create", "supported"]
 
 _PCMA = Pcma()
 _PCMU = Pcmu()

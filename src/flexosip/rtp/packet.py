@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from flexosip.errors import RemoteProtocolError
 
-__all__ = ["MAX_PACKET", "RtpHeader", "RtpPacket", "build_packet", "is_rtcp", "parse_header", "pack_header"]
+__all__ = ["MAX_PACKET", "RtpHeader", "RtpPacket", "build_packet", "is_rtcp", "pack_header", "parse_header"]
 
 MAX_PACKET = 4096
 """Longest packet in octets that is looked at. 20 ms of L16/44100 in stereo are 3540; longer ones are an attack or a mistake."""

@@ -36,7 +36,8 @@ class TelephoneEventSender:
     """
 
     __slots__ = (
-        "_begin", "_clock_rate", "_elapsed", "_event", "_finals", "_gap", "_hold", "_packet_ticks", "_queue", "_volume", "_wait", "payload_type",
+        "_begin", "_clock_rate", "_elapsed", "_event", "_finals", "_gap", "_hold", "_packet_ticks", "_queue", "_volume", "_wait",
+        "payload_type",
     )  # fmt: skip
 
     def __init__(
