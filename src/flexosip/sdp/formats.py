@@ -16,7 +16,7 @@ EVENT_RANGE = "0-15"
 """The events that we send and understand: the digits 0-9, *, #, A-D (RFC 4733 §3.2)."""
 
 FIRST_EVENT_PAYLOAD_TYPE = 101
-"""Not a rule but a habit of nearly all phones; some old ones understand no other."""
+"""Not a rule but the habit of nearly all phones for 8000 Hz; some old ones understand no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def offer_plan(formats: tuple[AudioFormat, ...], dtmf: bool, used: tuple[AudioFo
     for item in formats:
         number(item)
     if dtmf:
-        for clock_rate in dict.fromkeys(item.clock_rate for item in formats):
+        for clock_rate in sorted(dict.fromkeys(item.clock_rate for item in formats), key=lambda rate: rate != 8000):
             number(AudioFormat(FIRST_EVENT_PAYLOAD_TYPE, TELEPHONE_EVENT, clock_rate, fmtp=EVENT_RANGE))
     return _write(numbered, ())
 

@@ -205,7 +205,8 @@ class Negotiation:
             self._sections = tuple([_refused(item) for item in session.media])
         else:
             self._sections = ("",)
-        return self._write(plan, ours)
+        # RFC 3264 §6: the t= line of the answer is that of the offer.
+        return self._write(plan, ours, next((value for letter, value in session.lines if letter == "t"), "0 0"))
 
     def rollback(self) -> None:
         """Undo the last offer, ours or the peer's: it was refused, so the session stays as it was (RFC 3261 §14.1).
@@ -224,7 +225,7 @@ class Negotiation:
     def _remember(self) -> None:
         self._snapshot = (self.agreement, self._plan, self._sections, self._index, self._protocol)
 
-    def _write(self, plan: FormatPlan, direction: str) -> bytes:
+    def _write(self, plan: FormatPlan, direction: str, time: str = "0 0") -> bytes:
         """The description to send; the version rises when, and only when, something else changed (RFC 3264 §8).
 
         It rises over a refused offer too: no two descriptions of ours ever share a version.
@@ -239,7 +240,7 @@ class Negotiation:
         if len(sections) > 1:
             index = self._index
             audio = "".join([audio if number == index else section for number, section in enumerate(sections)])
-        content = f"s=-\r\nc=IN {family} {address}\r\nt=0 0\r\n{audio}"
+        content = f"s=-\r\nc=IN {family} {address}\r\nt={time}\r\n{audio}"
         if content != self._content:
             self._version += 1
             self._content = content
@@ -368,7 +369,7 @@ def _with_our_meaning(media: MediaDescription, plan: FormatPlan) -> tuple[AudioF
 
 
 def _direction(session: SessionDescription, media: MediaDescription, connection: Connection) -> str:
-    """The peer's direction: the stream's, else the session's, else sendrecv (RFC 8866 §6.7); at 0.0.0.0 he does not listen (RFC 3264 §8.4)."""
+    """The peer's direction: the stream's, else the session's, else sendrecv (RFC 8866 §6.7); at 0.0.0.0 he is deaf (RFC 3264 §8.4)."""
     direction = next((name for name, _ in (*media.attributes, *session.attributes) if name in DIRECTIONS), "sendrecv")
     if connection.is_unspecified:
         return direction_of(DIRECTIONS[direction][0], False)

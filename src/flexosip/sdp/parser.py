@@ -19,7 +19,8 @@ MAX_CLOCK_RATE = 384000
 MAX_CHANNELS = 255
 MAX_NAME = 64
 
-_OTHER_LINES = frozenset("iuepbtrzk")
+# Place of the other lines in a description (RFC 8866 §5); r= belongs to the t= before it.
+_ORDER = {"i": 0, "u": 1, "e": 2, "p": 3, "b": 4, "t": 5, "r": 5, "z": 6, "k": 7}
 
 
 def parse_description(data: bytes | str) -> SessionDescription:
@@ -72,12 +73,19 @@ def _session(sections: list[list[str]]) -> SessionDescription:
         elif start == "c=":
             if connection is None:
                 connection = _connection(line[2:])
-        elif start[1:] == "=" and start[0] in _OTHER_LINES:
+        elif start[1:] == "=" and start[0] in _ORDER:
             others.append((start[0], line[2:]))
     if origin is None:
         raise SdpError("The session description has no o= line.")
+    if not any(letter == "t" for letter, _ in others):
+        others.append(("t", "0 0"))
+    others.sort(key=_place)
     media = tuple([_media(section) for section in sections[1:]])
     return SessionDescription(origin, name, connection, tuple(attributes), media, tuple(others))
+
+
+def _place(line: tuple[str, str]) -> int:
+    return _ORDER[line[0]]
 
 
 def _attribute(line: str) -> Attribute:
@@ -132,8 +140,9 @@ def _media(section: list[str]) -> MediaDescription:
         elif start == "c=":
             if connection is None:
                 connection = _connection(line[2:])
-        elif start[1:] == "=" and start[0] in _OTHER_LINES:
+        elif start[1:] == "=" and start[0] in _ORDER:
             others.append((start[0], line[2:]))
+    others.sort(key=_place)
     audio = _audio_formats(formats, attributes) if media == "audio" and "RTP/" in protocol.upper() else ()
     return MediaDescription(media, port, protocol, formats, connection, tuple(attributes), tuple(others), port_count, audio)
 

@@ -15,9 +15,8 @@ __all__ = ["Attribute", "Connection", "MediaDescription", "Origin", "SdpError", 
 Attribute = tuple[str, str | None]
 """Name and value of an a= line; the value is None where there is no colon."""
 
-# Order of the lines of a description (RFC 8866 §5); o=, s=, c= and a= have fields of their own.
+# The lines that come before c= in a description (RFC 8866 §5).
 _BEFORE_CONNECTION = "iuep"
-_AFTER_CONNECTION = "btrzk"
 
 
 class SdpError(RemoteProtocolError):
@@ -130,7 +129,8 @@ class SessionDescription:
         connection: the session's c= line, or None.
         attributes: the session's a= lines, in order.
         media: the m= sections, in order.
-        lines: the other lines of the session (i=, u=, e=, p=, b=, t=, r=, z=, k=) as (letter, value), in order.
+        lines: the other lines of the session (i=, u=, e=, p=, b=, t=, r=, z=, k=) as (letter, value), in the order of
+            RFC 8866 §5; one t= must be there.
     """
 
     origin: Origin
@@ -165,9 +165,7 @@ class SessionDescription:
         lines += [f"{letter}={value}" for letter, value in self.lines if letter in _BEFORE_CONNECTION]
         if self.connection is not None:
             lines.append(f"c={self.connection}")
-        lines += [f"b={value}" for letter, value in self.lines if letter == "b"]
-        times = [f"{letter}={value}" for letter, value in self.lines if letter in _AFTER_CONNECTION and letter != "b"]
-        lines += times if any(line.startswith("t=") for line in times) else ["t=0 0", *times]
+        lines += [f"{letter}={value}" for letter, value in self.lines if letter not in _BEFORE_CONNECTION]
         lines += _attribute_lines(self.attributes)
         for media in self.media:
             lines += media.text_lines()
