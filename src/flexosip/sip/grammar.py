@@ -64,8 +64,12 @@ _LIST_DELIMITER = re.compile(r'[,"<]')
 _PARAMETER_DELIMITER = re.compile(r'[;"]')
 _ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?:[ \t]*:[ \t]*([0-9]{1,5}))?")
-_IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}")
+_DOTTED_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _HEXTET = re.compile(r"[0-9A-Fa-f]{1,4}")
+# Parameters of which none is quoted or has spaces around its signs: nearly all.
+_PLAIN_PARAMETERS = re.compile(r"[^\s\"<>,\x00-\x20\x7f]*")
 _PARAMETER_NAME = re.compile(r"[^\s\"<>,;=\x00-\x20\x7f]+")
 _PARAMETER_VALUE = re.compile(r"[^\s\"<>,;\x00-\x20\x7f]*")
 
@@ -176,6 +180,13 @@ def parse_parameters(text: str) -> Parameters:
     if text[0] != ";":
         raise SipParseError("Malformed header parameters")
     parameters: list[tuple[str, str | None]] = []
+    if _PLAIN_PARAMETERS.fullmatch(text) is not None:
+        for part in text[1:].split(";"):
+            name, equals, value = part.partition("=")
+            if not name:
+                raise SipParseError("Malformed header parameters")
+            parameters.append((name, value if equals else None))
+        return tuple(parameters)
     for part in _split_parameters(text[1:]):
         name, equals, value = part.partition("=")
         name = name.strip(" \t")
@@ -213,7 +224,7 @@ def find_parameter(parameters: Parameters, name: str) -> tuple[str, str | None] 
 
 def is_ipv4(host: str) -> bool:
     """True for four decimal numbers up to 255."""
-    return _IPV4.fullmatch(host) is not None and all(int(part) < 256 for part in host.split("."))
+    return _IPV4.fullmatch(host) is not None
 
 
 def is_ipv6(host: str) -> bool:
@@ -255,7 +266,7 @@ def check_host(literal: str | None, name: str | None) -> str:
         return host
     assert name is not None
     host = name.lower()
-    if host[-1].isdigit() and _IPV4.fullmatch(host) is not None and not is_ipv4(host):
+    if "0" <= host[-1] <= "9" and _IPV4.fullmatch(host) is None and _DOTTED_NUMBERS.fullmatch(host) is not None:
         # Never handed to a resolver: "300.1.1.1" is a mistake, no name.
         raise SipParseError("Malformed IPv4 address")
     return host
