@@ -18,7 +18,8 @@ from typing import Self
 
 LOOPBACK = "127.0.0.1"
 
-# Below the media ports of the library (16384 and up) and the kernel's ephemeral ones; from a random place, since tests may run side by side.
+# Below the media ports of the library (16384 and up) and the kernel's ephemeral ones.
+# From a random place on, since tests may run side by side.
 _PORTS = range(10_000, 16_000)
 _next = random.SystemRandom().randrange(len(_PORTS))
 

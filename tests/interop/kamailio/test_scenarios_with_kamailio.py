@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.interop.peers import Kamailio, Sipp
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.peer("kamailio")]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.interop.peers import Sipp
 
 pytestmark = pytest.mark.peer("sipp")
