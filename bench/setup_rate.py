@@ -1,8 +1,8 @@
 """Calls set up per second of one core: SIPp calls `flexosip answer`, and the rate rises until a call fails.
 
 A call is INVITE, 200, ACK, BYE, 200 over UDP, with SDP; the callee is pinned to core 0 and SIPp to core 1.
-A rate holds if every call of its round succeeded and SIPp kept within 5 % of the rate it was asked for (else the generator is the limit and the
-round is void).
+A rate holds if every call of its round succeeded and SIPp kept within 5 % of the rate it was asked for;
+else the generator is the limit, and the round is void.
 
     python bench/setup_rate.py [--seconds 4] [--command 'other-callee --port {port}']
 """
