@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from flexosip.sip.grammar import (
@@ -143,14 +144,15 @@ class Headers:
         self._cache = {}
 
     def get(self, name: str) -> str | None:
-        """The first value of a header, the first element if it is a list; None if it is absent or empty-valued as a list."""
-        lines = self._lookup().get(header_names(name)[1])
+        """The first value of a header, the first element if it is a list; None if it is absent."""
+        key = header_names(name)[1]
+        lines = self._lookup().get(key)
         if lines is None:
             return None
-        if header_names(name)[1] in _LIST_KEYS and (len(lines) > 1 or "," in lines[0]):
-            values = self.get_all(name)
-            return values[0] if values else ""
-        return lines[0]
+        if "," not in lines[0] or key not in _LIST_KEYS:
+            return lines[0]
+        values = split_list(lines[0])
+        return values[0] if values else ""
 
     def get_all(self, name: str) -> list[str]:
         """All values in order; those of list headers split at their commas, without empty ones.
@@ -294,6 +296,11 @@ class NameAddr:
         Raises:
             SipParseError: a quote or bracket is not closed, the URI is malformed, or what should stand in `<>` does not.
         """
+        # All messages of a dialog carry the same two addresses.
+        return _parse_cached(text) if len(text) <= 160 else cls._parse(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> NameAddr:
         display_name = ""
         if text[:1] == '"':
             end = quoted_end(text, 0)
@@ -376,6 +383,7 @@ def _make_name_addr(uri: Uri, display_name: str, parameters: Parameters) -> Name
     return address
 
 
+_parse_cached = lru_cache(512)(NameAddr._parse)
 _new = object.__new__
 _set = object.__setattr__
 

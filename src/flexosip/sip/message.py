@@ -45,14 +45,13 @@ class Message:
         raise NotImplementedError
 
     def _parsed(self, key: str, parse: Callable[[str], _T], missing: str) -> _T:
-        cache = self.headers._cache
-        try:
-            value: _T = cache[key]
-        except KeyError:
-            lines = self.headers._lookup().get(key)
+        headers = self.headers
+        value: _T | None = headers._cache.get(key)
+        if value is None:
+            lines = headers._lookup().get(key)
             if lines is None:
-                raise SipParseError(missing) from None
-            cache[key] = value = parse(lines[0])
+                raise SipParseError(missing)
+            headers._cache[key] = value = parse(lines[0])
         return value
 
     def _number(self, key: str, largest: int) -> int | None:
@@ -65,11 +64,9 @@ class Message:
 
     def _list(self, name: str, parse: Callable[[str], _T]) -> list[_T]:
         cache = self.headers._cache
-        key = name + "*"
-        try:
-            values: list[_T] = cache[key]
-        except KeyError:
-            cache[key] = values = [parse(value) for value in self.headers.get_all(name)]
+        values: list[_T] | None = cache.get(name)
+        if values is None:
+            cache[name] = values = [parse(value) for value in self.headers.get_all(name)]
         return values
 
     def _tokens(self, name: str, fold: Callable[[str], str]) -> set[str]:
@@ -78,14 +75,13 @@ class Message:
     @property
     def via(self) -> Via:
         """The topmost Via: the hop the message came from."""
-        cache = self.headers._cache
-        try:
-            via: Via = cache["via"]
-        except KeyError:
-            line = self.headers.get("Via")
+        headers = self.headers
+        via: Via | None = headers._cache.get("via")
+        if via is None:
+            line = headers.get("Via")
             if line is None:
-                raise SipParseError("Missing Via") from None
-            cache["via"] = via = Via.parse(line)
+                raise SipParseError("Missing Via")
+            headers._cache["via"] = via = Via.parse(line)
         return via
 
     @property
