@@ -43,11 +43,28 @@ class Scheduler:
     """
 
     def __init__(self, now: float = 0.0) -> None:
-        self.now = now
+        self._now = now
+        self._clock: Callable[[], float] | None = None
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
         self.on_earlier: Callable[[float], None] | None = None
         """Called with the new earliest deadline when one is added before all others: the driver re-arms its one timer."""
+
+    @property
+    def now(self) -> float:
+        """The time of the latest input, or of the driver's clock where one was given with `follow`. It never runs back."""
+        if self._clock is not None and (now := self._clock()) > self._now:
+            return now
+        return self._now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self._now = now
+
+    def follow(self, clock: Callable[[], float] | None) -> None:
+        """Read the time from the driver's clock: what the user asks for comes between the inputs, and its time counts too."""
+        self._now = self.now
+        self._clock = clock
 
     def call_at(self, when: float, callback: Callable[..., None], *arguments: Any) -> Timer:
         """Call `callback(*arguments)` when the driver's time reaches `when` (seconds)."""
@@ -73,8 +90,8 @@ class Scheduler:
 
     def handle_timeout(self, now: float) -> None:
         """Set the time and fire what is due, in order of time. Harmless when early."""
-        if now > self.now:
-            self.now = now
+        if now > self._now:
+            self._now = now
         heap = self._heap
         while heap and heap[0][0] <= now:
             timer = heapq.heappop(heap)[2]

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from flexosip.errors import ConfigurationError
 
-__all__ = ["Address", "ListenAddress", "canonical_ip", "format_address", "is_ipv6", "is_loopback", "is_wildcard", "parse_listen"]
+__all__ = [
+    "Address",
+    "ListenAddress",
+    "canonical_ip",
+    "format_address",
+    "is_host_name",
+    "is_ipv6",
+    "is_loopback",
+    "is_wildcard",
+    "parse_listen",
+]
 
 Address = tuple[str, int]
 """Numeric host (IPv6 without brackets) and port."""
@@ -54,6 +64,16 @@ def canonical_ip(host: str) -> str | None:
         return socket.inet_ntop(family, socket.inet_pton(family, address)) + percent + zone
     except (OSError, ValueError):  # ValueError: an embedded NUL
         return None
+
+
+def is_host_name(host: str) -> bool:
+    """True if `host` may be asked of a name server.
+
+    What ends in a number is a damaged or an odd numeric address (`10.1`, `1.2.3.400`, `0x7f000001`), which resolvers read in
+    ways that surprise.
+    """
+    last = host.rstrip(".").rpartition(".")[2].lower()
+    return bool(last) and not last.isdigit() and not last.startswith("0x") and ":" not in host and len(host) <= 255
 
 
 def format_address(address: Address) -> str:

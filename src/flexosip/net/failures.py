@@ -15,7 +15,13 @@ _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.E
 
 
 def bind_failure(transport: str, address: Address, error: OSError) -> NetworkError:
-    """Why a socket cannot be bound."""
+    """Why a socket cannot be bound; `errno` is the system's."""
+    failure = _bind_failure(transport, address, error)
+    failure.errno = error.errno
+    return failure
+
+
+def _bind_failure(transport: str, address: Address, error: OSError) -> NetworkError:
     host, port = address
     name = transport.upper()
     family = "IPv6" if ":" in host else "IPv4"

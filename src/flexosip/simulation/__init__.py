@@ -1,12 +1,12 @@
 """Virtual time and a virtual network: whole calls in milliseconds, with loss and delay, the same again from the same seed.
 
-    clock.py     VirtualClock: an asyncio loop that jumps from deadline to deadline
-    network.py   VirtualNetwork: hosts, links, names, observers
-    host.py      VirtualHost: one machine, what `Phone(network=...)` takes
-    link.py      LinkSettings: what happens to packets between two addresses
-    datagram.py  UDP sockets, called back (SIP) or polled (RTP)
-    stream.py    TCP connections
-    nat.py       VirtualNat: a router with address translation
+clock.py     VirtualClock: an asyncio loop that jumps from deadline to deadline
+network.py   VirtualNetwork: hosts, links, names, observers
+host.py      VirtualHost: one machine, what `Phone(network=...)` takes
+link.py      LinkSettings: what happens to packets between two addresses
+datagram.py  UDP sockets, called back (SIP) or polled (RTP)
+stream.py    TCP connections
+nat.py       VirtualNat: a router with address translation
 """
 
 from __future__ import annotations

@@ -22,9 +22,7 @@ _RECEIVE_BUFFER = 4096
 class VirtualDatagramEndpoint:
     """A UDP socket that hands each datagram to `on_datagram`."""
 
-    def __init__(
-        self, host: VirtualHost, address: Address, on_datagram: DatagramReceiver, on_error: ErrorReceiver | None
-    ) -> None:
+    def __init__(self, host: VirtualHost, address: Address, on_datagram: DatagramReceiver, on_error: ErrorReceiver | None) -> None:
         self.address = address
         self.on_datagram = on_datagram
         self.on_error = on_error

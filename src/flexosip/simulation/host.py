@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flexosip.net.address import Address, canonical_ip, is_ipv6, is_loopback, is_wildcard
+from flexosip.net.address import Address, canonical_ip, is_host_name, is_ipv6, is_loopback, is_wildcard
 from flexosip.net.failures import bind_failure, connect_failure, connect_timeout, lookup_failure
 from flexosip.simulation.datagram import VirtualDatagramEndpoint, VirtualMediaSocket
 from flexosip.simulation.stream import VirtualConnection, VirtualListener
@@ -37,6 +38,8 @@ class VirtualHost:
         self.addresses = tuple(addresses)
         self.nat = nat
         self.plugged = True
+        self.random = random.Random(f"{network.seed}/host/{self.addresses[0]}")
+        """for the machines that run here: the same again with the same seed"""
         self.connections: set[VirtualConnection] = set()
         self._datagrams: dict[Address, VirtualDatagramEndpoint | VirtualMediaSocket] = {}
         self._listeners: dict[Address, VirtualListener] = {}
@@ -121,7 +124,7 @@ class VirtualHost:
         if numeric is not None:
             return [numeric]
         await asyncio.sleep(self.network.lookup_delay)
-        known = self.network.addresses_of(host)
+        known = self.network.addresses_of(host) if is_host_name(host) else ()
         if not known:
             raise lookup_failure(host, socket.gaierror(socket.EAI_NONAME, "name or service not known"))
         return list(known)
