@@ -9,9 +9,9 @@ import cmath
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from operator import mul
 
-from flexosip.audio.audioop_module import audioop
 from flexosip.audio.pcm import samples_of
 
 __all__ = ["SILENCE", "Span", "dominant_frequency", "find_gaps", "find_sounds", "level", "rms", "tone_level"]
@@ -39,11 +39,6 @@ def rms(pcm: bytes) -> float:
     """Root mean square of the samples, 0 to 32768."""
     if len(pcm) < 2:
         return 0.0
-    if audioop is not None and len(pcm) < 1024:
-        # An integer; exact enough for loud frames, and below it is looked at closely.
-        coarse = audioop.rms(pcm[: len(pcm) & ~1], 2)
-        if coarse > 1000:
-            return float(coarse)
     samples = samples_of(pcm)
     return math.sqrt(sum(map(mul, samples, samples)) / len(samples))
 
@@ -142,5 +137,5 @@ def find_sounds(pcm: bytes, rate: int, *, threshold: float = -50.0, window: floa
 def find_gaps(pcm: bytes, rate: int, *, threshold: float = -50.0, window: float = 0.005, shortest: float = 0.01) -> list[Span]:
     """The silent stretches between sounds, of `shortest` seconds or more. Silence before the first and after the last is none."""
     sounds = find_sounds(pcm, rate, threshold=threshold, window=window)
-    gaps = [Span(before.end, after.start) for before, after in zip(sounds, sounds[1:], strict=False)]
+    gaps = [Span(before.end, after.start) for before, after in pairwise(sounds)]
     return [gap for gap in gaps if gap.duration >= shortest - 1e-9]

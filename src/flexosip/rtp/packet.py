@@ -1,11 +1,10 @@
 """RTP packets: `parse_header` and `build_packet` for the hot path, `RtpPacket` for everything else. RFC 3550 §5.1, §5.3.1.
 
-     0                   1                   2                   3
-    |V=2|P|X|  CC   |M|     PT      |       sequence number         |
-    |                           timestamp                           |
-    |           synchronization source (SSRC) identifier            |
-    |       contributing source (CSRC) identifiers, 0 to 15 ...     |
-    |  if X: profile (16)           |  length in words (16)  | ...  |
+|V=2|P|X|  CC   |M|     PT      |       sequence number         |
+|                           timestamp                           |
+|           synchronization source (SSRC) identifier            |
+|       contributing source (CSRC) identifiers, 0 to 15 ...     |
+|  if X: profile (16)           |  length in words (16)  | ...  |
 """
 
 from __future__ import annotations

@@ -198,7 +198,8 @@ def _parse_packet(packet_type: int, count: int, body: bytes) -> RtcpPacket:
     if packet_type == SENDER_REPORT:
         if len(body) < 24 + 24 * count:
             raise _damaged("a sender report is cut")
-        return SenderReport(*_SENDER.unpack_from(body), _parse_blocks(body, 24, count))
+        ssrc, ntp_time, rtp_timestamp, sent, octets = _SENDER.unpack_from(body)
+        return SenderReport(ssrc, ntp_time, rtp_timestamp, sent, octets, _parse_blocks(body, 24, count))
     if packet_type == RECEIVER_REPORT:
         if len(body) < 4 + 24 * count:
             raise _damaged("a receiver report is cut")

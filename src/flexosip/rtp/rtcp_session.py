@@ -47,9 +47,7 @@ class RtcpSession:
         "remote_ssrc", "reports_received", "round_trip", "ssrc",
     )  # fmt: skip
 
-    def __init__(
-        self, ssrc: int, cname: str, received: ReceiveStatistics, *, random: Random, now: float, wall_offset: float = 0.0
-    ) -> None:
+    def __init__(self, ssrc: int, cname: str, received: ReceiveStatistics, *, random: Random, now: float, wall_offset: float = 0.0) -> None:
         self.ssrc = ssrc
         self._cname = cname.encode()[:_MAX_CNAME]
         self.received = received
