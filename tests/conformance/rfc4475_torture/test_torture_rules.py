@@ -175,7 +175,8 @@ def test_wide_range_of_legal_characters_is_understood() -> None:
 def test_escapes_are_not_resolved_before_the_uri_is_split() -> None:
     uri = accepted(wire("OPTIONS sip:sips%3Auser%40example.com@example.net SIP/2.0")).uri
     assert isinstance(uri, SipUri)
-    assert (uri.scheme, uri.user, uri.host, uri.unescaped_user) == ("sip", "sips%3Auser%40example.com", "example.net", "sips:user@example.com")
+    assert (uri.scheme, uri.user, uri.host) == ("sip", "sips%3Auser%40example.com", "example.net")
+    assert uri.unescaped_user == "sips:user@example.com"
 
 
 def test_escaped_nul_does_not_cut_a_user() -> None:
@@ -230,7 +231,7 @@ def test_branch_of_the_cookie_only_is_no_transaction_id() -> None:
 
 
 def test_rfc2543_request_without_tags_branch_and_max_forwards_is_accepted() -> None:
-    request = accepted(wire(Via="SIP/2.0/UDP iftgw.example.com", From="<sip:+13035551111@ift.client.example.net;user=phone>", Max_Forwards=None))
+    request = accepted(wire(Via="SIP/2.0/UDP iftgw.example.com", From="<sip:+13035551111@example.net;user=phone>", Max_Forwards=None))
     assert request.via.branch is None
     assert request.from_.tag is None
 
