@@ -115,8 +115,10 @@ class WavReader:
 
     def _open(self) -> int | None:
         """Read up to the samples; how many octets they have, None if unknown."""
-        if not is_wav(self._exactly(12)):
+        head = self._exactly(12)
+        if not is_wav(head):
             raise self._damaged("it does not begin as one")
+        endless = int.from_bytes(head[4:8], "little") in _UNKNOWN_SIZES
         for _ in range(_MAX_CHUNKS):
             header = self._file.read(8)
             if len(header) < 8:
@@ -125,7 +127,8 @@ class WavReader:
             if kind == b"data":
                 if not self._width:
                     raise self._damaged("the format comes after the samples")
-                return None if size in _UNKNOWN_SIZES else size
+                # Written into a pipe: the size could not be put in afterwards.
+                return None if size in _UNKNOWN_SIZES and (size or endless) else size
             if kind == b"fmt ":
                 if not 16 <= size <= _MAX_FORMAT:
                     raise self._damaged(f"its format has {size} octets")
