@@ -7,6 +7,10 @@ import shutil
 
 import pytest
 
+# The checks that nothing is left behind, and the virtual clock and network, are for every test.
+from tests.leaks import nothing_is_left, pytest_runtest_call, pytest_runtest_makereport  # noqa: F401
+from tests.virtual import clock, network  # noqa: F401
+
 PEERS = {"sipp": "sip-tester", "baresip": "baresip-core", "kamailio": "kamailio"}
 """Program of each real peer and the Debian package that brings it."""
 

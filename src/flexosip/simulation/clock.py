@@ -25,6 +25,9 @@ T = TypeVar("T")
 _PATIENCE = 2.0
 """Real seconds that a loop without any deadline waits for a thread that might still wake it."""
 
+_LAST_ROUNDS = 5
+"""Rounds of the loop in which tasks that were cancelled at the very end may still finish."""
+
 _LOOK_EVERY = 64
 """Loop iterations between two looks at the real file descriptors, when only the loop's own wake-up pipe is open: a system call each."""
 
@@ -44,6 +47,8 @@ class VirtualClock:
         self.now = start
         self.errors: list[dict[str, Any]] = []
         """What reached the loop's exception handler: exceptions of callbacks and of tasks that nobody awaited."""
+        self.unfinished: tuple[str, ...] = ()
+        """The tasks that were still pending when the latest run's coroutine returned; they were then cancelled."""
         self._loop: VirtualEventLoop | None = None
         self._held = 0
         self._lock = threading.Lock()
@@ -81,11 +86,20 @@ class VirtualClock:
         self.errors.clear()
         try:
             with asyncio.Runner(loop_factory=self._new_loop) as runner:
-                result = runner.run(coroutine)
+                result = runner.run(self._watched(coroutine))
         finally:
             self._loop = None
         for context in self.errors:
             raise context.get("exception") or RuntimeError(context["message"])
+        return result
+
+    async def _watched(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        self.unfinished = ()
+        result = await coroutine
+        for _ in range(_LAST_ROUNDS):
+            await asyncio.sleep(0)
+        this = asyncio.current_task()
+        self.unfinished = tuple(repr(task) for task in asyncio.all_tasks() if task is not this)
         return result
 
     @contextlib.contextmanager
