@@ -23,7 +23,9 @@ def test_names_are_case_insensitive_and_pcm_is_l16() -> None:
     assert create("PCM", 16000).name == "L16"
 
 
-@pytest.mark.parametrize(("name", "rate", "channels"), [("G729", 8000, 1), ("PCMA", 16000, 1), ("PCMU", 8000, 2), ("L16", 1, 1), ("L16", 8000, 3)])
+@pytest.mark.parametrize(
+    ("name", "rate", "channels"), [("G729", 8000, 1), ("PCMA", 16000, 1), ("PCMU", 8000, 2), ("L16", 1, 1), ("L16", 8000, 3)]
+)
 def test_what_is_not_supported_is_refused_with_advice(name: str, rate: int, channels: int) -> None:
     with pytest.raises(CodecError) as caught:
         create(name, rate, channels)
