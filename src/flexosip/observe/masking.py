@@ -11,6 +11,7 @@ Masked, each with as many `*` as it had bytes, so that Content-Length stays righ
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 __all__ = ["mask"]
 
@@ -51,14 +52,14 @@ def _mask_header(match: re.Match[bytes]) -> bytes:
     return name + colon + other["scheme"] + _stars(other["value"])
 
 
-def _mask_group(kept: str):  # type: ignore[no-untyped-def]
+def _mask_group(kept: str) -> Callable[[re.Match[bytes]], bytes]:
     """A replacement that keeps the named group and stars out the value."""
 
     def replace(match: re.Match[bytes]) -> bytes:
-        value = match["value"]
+        before, value = bytes(match[kept]), bytes(match["value"])
         if len(value) >= 2 and value[:1] == value[-1:] == b'"':
-            return match[kept] + b'"' + _stars(value[1:-1]) + b'"'
-        return match[kept] + _stars(value)
+            return before + b'"' + _stars(value[1:-1]) + b'"'
+        return before + _stars(value)
 
     return replace
 
