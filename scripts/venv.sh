@@ -11,7 +11,7 @@ if [ ! -x .venv/bin/pip ]; then
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         echo "+ apt-get install python3-venv" >&2
         apt-get -qq update
-        DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends python3-venv >&2
+        DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends python3-venv >/dev/null
     fi
     "$python" -m venv --clear .venv
 fi
