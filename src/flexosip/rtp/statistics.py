@@ -122,10 +122,9 @@ class ReceiveStatistics:
                 self._cycles += 0x10000
             self._highest = sequence
             self._recent = (self._recent << min(step, _RECENT) | 1) & 0xFFFFFFFFFFFFFFFF
-            self._bad = -1
             return True
         behind = (-step) & 0xFFFF
-        if behind <= _MAX_MISORDER:
+        if behind < _MAX_MISORDER:
             if behind < _RECENT:
                 if self._recent >> behind & 1:
                     self.duplicates += 1

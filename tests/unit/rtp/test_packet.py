@@ -106,7 +106,8 @@ def test_corpus_of_broken_headers(name: str, accepted: bool) -> None:
 
 @pytest.mark.parametrize(
     ("name", "payload", "csrcs", "padding"),
-    [("rtp", 160, 0, 0), ("rtp_with_csrc", 160, 2, 0), ("rtp_only_padding", 0, 0, 224), ("rtp_only_padding_with_header_extensions", 0, 0, 224),
+    [("rtp", 160, 0, 0), ("rtp_with_csrc", 160, 2, 0), ("rtp_only_padding", 0, 0, 224),
+     ("rtp_only_padding_with_header_extensions", 0, 0, 224),
      ("rtp_with_sdes_mid", None, 0, 0), ("rtp_dtmf", 4, 0, 0)],
 )  # fmt: skip
 def test_corpus_of_good_packets(name: str, payload: int | None, csrcs: int, padding: int) -> None:
