@@ -431,6 +431,11 @@ class DigestServer:
         """Name of the header that `challenge` gives values for."""
         return "Proxy-Authenticate" if self.proxy else "WWW-Authenticate"
 
+    @property
+    def nonces_in_use(self) -> int:
+        """Nonces whose counts are remembered."""
+        return len(self._counts)
+
     def challenge(self, stale: bool = False) -> list[str]:
         """Header values for one challenge, one per algorithm, the preferred first (RFC 8760 §2.3)."""
         nonce = self._new_nonce()

@@ -237,9 +237,7 @@ def test_rfc2543_request_without_tags_branch_and_max_forwards_is_accepted() -> N
 
 
 def test_other_schemes_in_to_from_and_contact_are_kept() -> None:
-    request = accepted(
-        wire(REQUEST_LINE, "Contact: <name:John_Smith>", To="isbn:2983792873", From="<http://www.example.com>;tag=3234233")
-    )
+    request = accepted(wire(REQUEST_LINE, "Contact: <name:John_Smith>", To="isbn:2983792873", From="<http://www.example.com>;tag=3234233"))
     assert request.to.uri == OtherUri("isbn", "2983792873")
     assert request.from_.uri == OtherUri("http", "//www.example.com")
     assert request.from_.tag == "3234233"

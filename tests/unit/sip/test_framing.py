@@ -49,11 +49,18 @@ def test_message_cut_anywhere_is_waited_for(cut: int) -> None:
 @pytest.mark.parametrize(
     ("status", "length"),
     [
-        (400, "Content-Length: -1\r\n"), (400, "Content-Length: +5\r\n"), (400, "Content-Length: 0x10\r\n"), (400, "Content-Length: \r\n"),
-        (400, "Content-Length: 99999999999999999999\r\n"), (400, "Content-Length: 1\r\nl: 2\r\n"), (400, ""), (400, "Content-Length: 1 2\r\n"),
-        (413, "Content-Length: 262145\r\n"), (413, "Content-Length: 9999999999\r\n"),
+        (400, "Content-Length: -1\r\n"),
+        (400, "Content-Length: +5\r\n"),
+        (400, "Content-Length: 0x10\r\n"),
+        (400, "Content-Length: \r\n"),
+        (400, "Content-Length: 99999999999999999999\r\n"),
+        (400, "Content-Length: 1\r\nl: 2\r\n"),
+        (400, ""),
+        (400, "Content-Length: 1 2\r\n"),
+        (413, "Content-Length: 262145\r\n"),
+        (413, "Content-Length: 9999999999\r\n"),
     ],
-)  # fmt: skip
+)
 def test_unusable_content_length_is_answered_and_fatal(status: int, length: str) -> None:
     framer = StreamFramer()
     with pytest.raises(SipParseError) as caught:
@@ -73,7 +80,9 @@ def test_complete_messages_before_an_error_are_not_lost() -> None:
         framer.receive(b"")
 
 
-@pytest.mark.parametrize("data", [b"\x16\x03\x01", b"\x00", b"<xml", b"\rX", b" ", b"\n\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x80abc"])
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01", b"\x00", b"<xml", b"\rX", b" ", b"\n\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x80abc"]
+)
 def test_other_protocols_are_refused(data: bytes) -> None:
     with pytest.raises(SipParseError):
         StreamFramer().receive(data)

@@ -155,7 +155,13 @@ def test_headers_are_not_shown() -> None:
 
 
 def test_unknown_status_has_the_phrase_of_its_class() -> None:
-    assert [reason_phrase(status) for status in (180, 299, 499, 599, 699)] == ["Ringing", "OK", "Bad Request", "Server Internal Error", "Busy Everywhere"]
+    assert [reason_phrase(status) for status in (180, 299, 499, 599, 699)] == [
+        "Ringing",
+        "OK",
+        "Bad Request",
+        "Server Internal Error",
+        "Busy Everywhere",
+    ]
 
 
 def test_flow_tells_its_addresses() -> None:

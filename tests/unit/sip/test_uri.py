@@ -42,11 +42,37 @@ def test_parts_of_a_sip_uri() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "sip", "sip:", "sip:;lr", "sip:a@", "sip:a@b@c", "sip:a b@c", "sip:a@b c", "sip:a@b:0", "sip:a@b:65536", "sip:a@b:99999999", "sip:a@b:x",
-        "sip:a@b\r\nEvil: 1", "sip:a@b\x00", "sip:a\x00@b", "sip:<a@b>", "sip:a@[::1", "sip:a@::1", "sip:a@[fe80::1%eth0]", "sip:a@[1.2.3.4]",
-        "sip:a@256.1.1.1", "sip:a@b;=x", "tel:", "tel:abc xyz", "nocolon", "1:x", "soap beep:x", " sip:a@b", "sip:a@b ",
+        "",
+        "sip",
+        "sip:",
+        "sip:;lr",
+        "sip:a@",
+        "sip:a@b@c",
+        "sip:a b@c",
+        "sip:a@b c",
+        "sip:a@b:0",
+        "sip:a@b:65536",
+        "sip:a@b:99999999",
+        "sip:a@b:x",
+        "sip:a@b\r\nEvil: 1",
+        "sip:a@b\x00",
+        "sip:a\x00@b",
+        "sip:<a@b>",
+        "sip:a@[::1",
+        "sip:a@::1",
+        "sip:a@[fe80::1%eth0]",
+        "sip:a@[1.2.3.4]",
+        "sip:a@256.1.1.1",
+        "sip:a@b;=x",
+        "tel:",
+        "tel:abc xyz",
+        "nocolon",
+        "1:x",
+        "soap beep:x",
+        " sip:a@b",
+        "sip:a@b ",
     ],
-)  # fmt: skip
+)
 def test_malformed_uri_is_refused(text: str) -> None:
     with pytest.raises(SipParseError):
         parse_uri(text)
@@ -72,10 +98,21 @@ def test_control_character_in_a_user_is_a_value_error(user: str) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"scheme": "tel"}, {"user": "a\r\nb"}, {"user": "a b"}, {"user": "a@b"}, {"host": ""}, {"host": "a\r\nb"}, {"host": "a b"}, {"port": 0},
-        {"port": 70000}, {"parameters": (("a", "b\r\nc"),)}, {"parameters": (("a", "b;c"),)}, {"headers": "a b"}, {"password": "x\n"},
+        {"scheme": "tel"},
+        {"user": "a\r\nb"},
+        {"user": "a b"},
+        {"user": "a@b"},
+        {"host": ""},
+        {"host": "a\r\nb"},
+        {"host": "a b"},
+        {"port": 0},
+        {"port": 70000},
+        {"parameters": (("a", "b\r\nc"),)},
+        {"parameters": (("a", "b;c"),)},
+        {"headers": "a b"},
+        {"password": "x\n"},
     ],
-)  # fmt: skip
+)
 def test_parts_that_could_not_be_sent_are_a_value_error(arguments: dict[str, object]) -> None:
     with pytest.raises((ValueError, SipParseError)):
         uri = SipUri(**{"scheme": "sip", "user": "a", "host": "b", **arguments})  # type: ignore[arg-type]
@@ -100,7 +137,10 @@ def test_numeric_host_is_told_from_a_name(text: str, numeric: bool) -> None:
         ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtlanTa.CoM;Transport=tcp"),
         ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
         ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on"),
-        ("sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com", "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com"),
+        (
+            "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+            "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+        ),
         ("sip:alice@atlanta.com?subject=project%20x&priority=urgent", "sip:alice@atlanta.com?priority=urgent&subject=project%20x"),
     ],
 )
