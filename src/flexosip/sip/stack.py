@@ -414,6 +414,8 @@ class SipStack:
             client.terminate()
         for server in list(self._server.values()):
             server.terminate()
+        for queue in (self.linger_long, self.linger_completed, self.linger_short):
+            queue.close()
 
     def statistics(self) -> StackStatistics:
         """Counters and the present size."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flexosip.sansio import Scheduler
+    from flexosip.sansio import Scheduler, Timer
     from flexosip.sip.flow import Flow
     from flexosip.sip.timers import Timers
 
@@ -62,14 +62,14 @@ class LingerQueue:
         resolution: seconds; when several wait, they are ended in batches at most this much late.
     """
 
-    __slots__ = ("_armed", "_queue", "_scheduler", "duration", "resolution")
+    __slots__ = ("_queue", "_scheduler", "_timer", "duration", "resolution")
 
     def __init__(self, scheduler: Scheduler, duration: float, resolution: float) -> None:
         self.duration = duration
         self.resolution = resolution
         self._scheduler = scheduler
         self._queue: deque[Lingering] = deque()
-        self._armed = False
+        self._timer: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -78,19 +78,22 @@ class LingerQueue:
         """Terminate `transaction` after the queue's duration."""
         transaction.expires = expires = self._scheduler.now + self.duration
         self._queue.append(transaction)
-        if not self._armed:
-            self._armed = True
-            self._scheduler.call_at(expires, self._expire)
+        if self._timer is None:
+            self._timer = self._scheduler.call_at(expires, self._expire)
 
     def _expire(self) -> None:
         now = self._scheduler.now
         queue = self._queue
         while queue and queue[0].expires <= now:
             queue.popleft().terminate()
-        if queue:
-            self._scheduler.call_at(max(queue[0].expires, now + self.resolution), self._expire)
-        else:
-            self._armed = False
+        self._timer = self._scheduler.call_at(max(queue[0].expires, now + self.resolution), self._expire) if queue else None
+
+    def close(self) -> None:
+        """Forget all; nothing is terminated."""
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class TransactionLayer(Protocol):

@@ -1,0 +1,26 @@
+"""Answer every call and play a file.
+
+python examples/answer_and_play.py 5060 hello.wav
+"""
+
+import asyncio
+import sys
+
+from flexosip import Call, Phone
+
+
+async def main(port: int, file: str) -> None:
+    phone = Phone(listen=(f"0.0.0.0:{port}",))
+
+    @phone.on_call
+    async def handle(call: Call) -> None:
+        await call.answer()
+        print("answered", call.remote)
+        await call.play(file)
+
+    async with phone:
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

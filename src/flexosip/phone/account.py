@@ -1,0 +1,230 @@
+"""Account: an address of record with its server, its credentials and its registration (RFC 3261 §10)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
+from flexosip.phone.values import checked_text, parse_server
+from flexosip.sip.digest import DigestClient
+from flexosip.sip.headers import NameAddr
+from flexosip.sip.registration import Registration, RegistrationEvent
+from flexosip.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from flexosip.phone.phone import Phone
+    from flexosip.sip.flow import Flow
+
+__all__ = ["Account", "parse_aor"]
+
+logger = logging.getLogger(__name__)
+
+TRANSPORTS = ("udp", "tcp")
+
+
+def parse_aor(text: str) -> SipUri:
+    """An address of record: `sip:user@host[:port]` or `user@host[:port]`.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    checked_text(text, "The account")
+    full = text if ":" in text.split("@")[0] else f"sip:{text}"
+    try:
+        uri = SipUri.parse(full)
+    except (ValueError, FlexosipError) as error:
+        raise ConfigurationError(f"The account {text!r} is not an address like sip:user@host: {error}") from error
+    if uri.scheme == "sips":
+        raise ConfigurationError(f"The account {text!r} asks for TLS (sips), which this version does not offer. Use sip:.")
+    if not uri.user:
+        raise ConfigurationError(f"The account {text!r} has no user part. Write it as sip:user@host.")
+    return SipUri("sip", uri.user, uri.host, uri.port)
+
+
+class Account:
+    """One identity of a phone.
+
+    Args:
+        phone: the phone it belongs to.
+        aor: address of record, `sip:user@host[:port]`.
+        password: for the digest (RFC 7616); None when the server asks for none.
+        auth_user: user name for the digest where it differs from the address (some providers call it SIP id).
+        realm: the only realm that gets the credentials; None: the realms that the configured server challenges with.
+        registrar, proxy: `HOST[:PORT]` or a SIP URI. The proxy is the next hop whatever the domain resolves to.
+        display_name: the name other phones show.
+        transport: `udp` or `tcp`; None: UDP, and TCP for messages that are too large for it.
+        expires: seconds of a registration that we ask for.
+        register: False for an account that calls without registering (a trunk with a fixed address).
+    """
+
+    def __init__(
+        self,
+        phone: Phone,
+        aor: str,
+        *,
+        password: str | None = None,
+        auth_user: str | None = None,
+        realm: str | None = None,
+        registrar: str | None = None,
+        proxy: str | None = None,
+        display_name: str | None = None,
+        transport: str | None = None,
+        expires: float = 3600.0,
+        register: bool = True,
+    ) -> None:
+        if transport is not None and transport not in TRANSPORTS:
+            raise ConfigurationError(f"transport={transport!r}: allowed are {' and '.join(TRANSPORTS)}.")
+        for value, what in ((password, "The password"), (auth_user, "auth_user"), (realm, "realm"), (display_name, "display_name")):
+            if value is not None:
+                # The text of a password never gets into a message.
+                checked_text(value, what) if what != "The password" else _checked_secret(value)
+        if not 10 <= expires <= 86400 * 7:
+            raise ConfigurationError(f"expires={expires}: a registration lasts 10 seconds to one week.")
+        self.phone = phone
+        self.aor = parse_aor(aor)
+        self.display_name = display_name
+        self.expires = expires
+        self.register = register
+        self.transport = transport
+        self.registrar = parse_server(registrar, "The registrar") if registrar is not None else None
+        self.proxy = parse_server(proxy, "The proxy") if proxy is not None else None
+        self.digest = (
+            DigestClient(
+                auth_user if auth_user is not None else self.aor.unescaped_user or "",
+                password,
+                realms=frozenset((realm,)) if realm is not None else None,
+                random=phone.random,
+            )
+            if password is not None
+            else None
+        )
+        self.contact_user = f"{phone.random.getrandbits(96):024x}"
+        """The user part of our Contact: nobody but the registrar knows it, so who uses it was sent by the registrar."""
+        self.server_addresses: set[str] = set()
+        """Numeric addresses of the account's server, learned when requests were sent there."""
+        self.registration: Registration | None = None
+        self.event: RegistrationEvent | None = None
+        self._changed: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Account {self.aor}>"
+
+    @property
+    def identity(self) -> NameAddr:
+        """The From of our requests, without tag."""
+        return NameAddr(self.aor, self.display_name or "")
+
+    @property
+    def server(self) -> SipUri:
+        """Where requests of the account go: the proxy, else the registrar, else the domain."""
+        uri = self.proxy or self.registrar or SipUri("sip", None, self.aor.host, self.aor.port)
+        if self.transport is not None and uri.transport is None:
+            uri = uri.with_parameter("transport", self.transport)
+        return uri
+
+    @property
+    def server_text(self) -> str:
+        """The server for people: host and port."""
+        return self.server.host_port
+
+    def owns(self, uri: SipUri) -> bool:
+        """True if `uri` lies in the account's domain, so that our server routes it."""
+        host, port = uri.host, uri.port
+        registrar = self.registrar
+        return (host == self.aor.host and port in (None, self.aor.port)) or (
+            registrar is not None and host == registrar.host and port == registrar.port
+        )
+
+    def contact(self, flow: Flow) -> NameAddr:
+        """Our Contact as seen through `flow` (RFC 3261 §8.1.1.8)."""
+        return self.phone.contact_on(flow, self.contact_user)
+
+    @property
+    def registered(self) -> bool:
+        """True while the registrar has our binding."""
+        return self.registration is not None and self.registration.registered
+
+    def start(self) -> None:
+        """Begin to register; harmless when it runs."""
+        if self.registration is None:
+            registrar = self.registrar or SipUri("sip", None, self.aor.host, self.aor.port)
+            self.registration = Registration(
+                self.phone.core,
+                aor=self.aor,
+                registrar=SipUri("sip", None, registrar.host, registrar.port),
+                next_hop=self.server,
+                contact=self.contact,
+                auth=self.digest,
+                expires=self.expires,
+                random=self.phone.random,
+                on_change=self._on_change,
+            )
+            self.registration.start()
+
+    def stop(self, on_done: Callable[[], None]) -> None:
+        """Take our binding away; `on_done` is called when the registrar has answered or will not."""
+        if self.registration is None:
+            on_done()
+        else:
+            self.registration.stop(on_done)
+
+    def _on_change(self, event: RegistrationEvent) -> None:
+        self.event = event
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+        self.phone.registration_changed(self, event)
+
+    def failure(self) -> FlexosipError | None:
+        """The latest failure to register as an error, None when it is registered or has not been tried."""
+        event = self.event
+        if event is None or self.registered or event.failed is False:
+            return None
+        status, reason, server = event.status, event.reason, self.server_text
+        if event.error is not None and isinstance(event.error, FlexosipError):
+            return event.error
+        if event.refused_credentials or status in (401, 403, 407):
+            return AuthenticationError(
+                f"The registrar {server} refuses the credentials of {self.aor} ({status} {reason}).".replace(" )", ")"),
+                status=status,
+                reason=reason,
+            )
+        if event.timed_out:
+            return ServerUnreachable(f"The registrar {server} gave no answer.")
+        if event.error is not None:
+            return NetworkError(f"The registrar {server} cannot be reached: {event.error}.")
+        return RegistrationFailed(
+            f"The registrar {server} refused to register {self.aor}: {status} {reason}.", status=status, reason=reason
+        )
+
+    async def wait_registered(self, timeout: float | None = 15.0) -> Registration:
+        """Wait for the registrar's 200.
+
+        Raises:
+            AuthenticationError, RegistrationFailed, NetworkError: why not.
+        """
+        self.start()
+        assert self.registration is not None
+        loop = self.phone.loop
+        try:
+            async with asyncio.timeout(timeout):
+                while not self.registered:
+                    failure = self.failure()
+                    if failure is not None:
+                        raise failure
+                    self._changed = loop.create_future()
+                    await self._changed
+        except TimeoutError:
+            if isinstance(self.failure(), FlexosipError):
+                raise
+            raise ServerUnreachable(f"The registrar {self.server_text} gave no answer within {timeout:g} seconds.") from None
+        return self.registration
+
+
+def _checked_secret(value: str) -> None:
+    try:
+        checked_text(value, "")
+    except ConfigurationError:
+        raise ConfigurationError("The password contains a control character (a line break, for example), which is not allowed.") from None

@@ -1,0 +1,447 @@
+"""Call: what a program does with one telephone call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flexosip.audio.sources import Pcm, Tone
+from flexosip.audio.tones import named_tone
+from flexosip.errors import CallEnded, ConfigurationError, FlexosipError, InvalidState, NoAnswer, call_failure
+from flexosip.ivr import collect, menu
+from flexosip.phone.audio_stream import AudioStream
+from flexosip.phone.events import CallEnd, CallEvent, CallState
+from flexosip.phone.playback import Playback, Recording
+from flexosip.phone.values import header_pairs
+
+if TYPE_CHECKING:
+    from flexosip.media.statistics import MediaStatistics
+    from flexosip.phone.account import Account
+    from flexosip.phone.session import CallSession
+    from flexosip.sip.headers import Headers, NameAddr
+
+__all__ = ["Call"]
+
+Source = str | os.PathLike[str] | bytes | Pcm | Tone | Iterable[bytes]
+
+_HANGUP_WAIT = 2.0
+"""Seconds that `hangup` waits for the other side's confirmation."""
+_DIGITS = re.compile(r"[0-9*#A-Da-d,wWpP ]*\Z")
+
+
+class Call:
+    """One call, made by `Phone.call`, `Phone.dial` or handed to `Phone.on_call`.
+
+    `await call` dials and waits for the answer; `async with call` does the same and hangs up at the end of the block,
+    whatever the reason.
+    """
+
+    def __init__(self, session: CallSession, dial: Callable[[], None] | None = None, ring_timeout: float | None = None) -> None:
+        self._session = session
+        self._dial = dial
+        self._ring_timeout = ring_timeout
+
+    # -- what is known of it ------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The Call-ID; "" before it is dialled."""
+        usage = self._session.usage
+        return usage.request.call_id if usage is not None else ""
+
+    @property
+    def state(self) -> CallState:
+        """`new`, `calling`, `ringing`, `answered` or `ended`."""
+        return self._session.state
+
+    @property
+    def direction(self) -> str:
+        """`outgoing` or `incoming`."""
+        return self._session.direction
+
+    @property
+    def remote(self) -> NameAddr | None:
+        """The other side: `.uri`, `.display_name`. What it claims; see the transport for what is proved."""
+        usage = self._session.usage
+        if usage is None:
+            return None
+        return usage.request.to if self.direction == "outgoing" else usage.request.from_
+
+    @property
+    def local(self) -> NameAddr | None:
+        """Our side of the call."""
+        usage = self._session.usage
+        if usage is None:
+            return None
+        return usage.request.from_ if self.direction == "outgoing" else usage.request.to
+
+    @property
+    def account(self) -> Account | None:
+        """The account that calls or is called."""
+        return self._session.account
+
+    @property
+    def headers(self) -> Headers | None:
+        """Headers of the other side: the INVITE of an incoming call, the latest response to an outgoing one."""
+        usage = self._session.usage
+        if self.direction == "incoming":
+            return usage.request.headers if usage is not None else None
+        response = self._session.response
+        return response.headers if response is not None else None
+
+    @property
+    def codec(self) -> str | None:
+        """Name of the codec we send with, for example `PCMA`; None before sound is agreed."""
+        media = self._session.media
+        return media.codec_name if media is not None and media.configured else None
+
+    @property
+    def started_at(self) -> float | None:
+        """When it was dialled or came in: seconds of the loop's clock."""
+        return self._session.started_at
+
+    @property
+    def answered_at(self) -> float | None:
+        """When it was answered: seconds of the loop's clock."""
+        return self._session.answered_at
+
+    @property
+    def ended_at(self) -> float | None:
+        """When it ended: seconds of the loop's clock."""
+        return self._session.ended_at
+
+    @property
+    def duration(self) -> float:
+        """Seconds since the answer, up to the end."""
+        session = self._session
+        if session.answered_at is None:
+            return 0.0
+        return (session.ended_at if session.ended_at is not None else session.loop.time()) - session.answered_at
+
+    @property
+    def end(self) -> CallEnd | None:
+        """Who ended it and why; None while it lasts."""
+        return self._session.end
+
+    @property
+    def held(self) -> bool:
+        """True while the other side holds us."""
+        return self._session.held
+
+    def __repr__(self) -> str:
+        other = self.remote
+        return f"<Call {self.direction} {other.uri if other is not None else '?'} {self.state}>"
+
+    # -- making it ----------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._dial is not None:
+            dial, self._dial = self._dial, None
+            dial()
+
+    def __await__(self) -> Generator[Any, None, Call]:
+        return self._establish().__await__()
+
+    async def __aenter__(self) -> Call:
+        return await self._establish()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            await self.hangup()
+        else:
+            self._session.hangup()
+        # Only the end of this very call is swallowed: a normal hang-up is never a traceback.
+        return isinstance(error, CallEnded) and error.end is self._session.end
+
+    async def _establish(self) -> Call:
+        self._start()
+        if self.direction == "outgoing":
+            await self.wait_answered(self._ring_timeout)
+        return self
+
+    async def wait_ringing(self, timeout: float | None = None) -> None:
+        """Return when the other phone rings or is answered.
+
+        Raises:
+            CallFailed: it was refused before. TimeoutError: not within `timeout` seconds.
+        """
+        self._start()
+        session = self._session
+        async with asyncio.timeout(timeout):
+            while session.state in (CallState.NEW, CallState.CALLING):
+                await session.changed()
+        if session.failure is not None:
+            raise session.failure
+        if session.answered_at is None:
+            session.check_not_ended()
+
+    async def wait_answered(self, timeout: float | None = None) -> None:
+        """Return when the call is answered.
+
+        Cancelling this wait gives an outgoing call up (CANCEL).
+
+        Raises:
+            NoAnswer: not within `timeout` seconds. CallFailed, AuthenticationError, NetworkError: refused.
+            CallEnded: it ended before, or the caller gave up.
+        """
+        self._start()
+        session = self._session
+        try:
+            async with asyncio.timeout(timeout):
+                while session.answered_at is None and session.end is None:
+                    await session.changed()
+        except TimeoutError:
+            if session.answered_at is None:
+                if self.direction == "outgoing":
+                    await self._give_up()
+                raise NoAnswer(f"No answer within {timeout:g} seconds.", status=408, reason="No Answer") from None
+        except asyncio.CancelledError:
+            if self.direction == "outgoing":
+                session.hangup()
+            raise
+        if session.failure is not None:
+            raise session.failure
+        if session.answered_at is None:
+            session.check_not_ended()
+
+    async def _give_up(self) -> None:
+        session = self._session
+        session.hangup()
+        try:
+            async with asyncio.timeout(_HANGUP_WAIT):
+                await self.wait_ended()
+        except TimeoutError:
+            pass  # the CANCEL goes on by itself; the phone's close waits for it
+
+    async def ring(self, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+        """Tell the caller that it rings (180)."""
+        self._session.ring(header_pairs(headers))
+
+    async def progress(self, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+        """Open the sound before answering (183): what is played now is heard without being paid for."""
+        self._session.progress(header_pairs(headers))
+
+    async def answer(self, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+        """Answer, and return when the caller's ACK proves that the call is up.
+
+        Raises:
+            CallEnded: the caller gave up. MediaError: no common codec (the caller gets 488).
+        """
+        self._session.accept(header_pairs(headers))
+        await self.wait_answered()
+
+    async def reject(
+        self, status: int = 486, reason: str | None = None, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None
+    ) -> None:
+        """Refuse an incoming call: 486 busy, 603 declined, or any status from 300 to 699."""
+        if not 300 <= status <= 699:
+            raise ConfigurationError(f"reject(status={status}): a refusal is a status from 300 to 699, for example 486.")
+        session = self._session
+        usage = session.require_usage()
+        if self.direction != "incoming" or session.answered_at is not None:
+            raise InvalidState("reject(): only an incoming call that is not answered yet can be refused; use hangup().")
+        usage.reject(status, reason, headers=header_pairs(headers))
+
+    async def redirect(self, target: str) -> None:
+        """Send the caller to another address (302)."""
+        uri = self._session.phone.target_uri(target, self._session.account)
+        await self.reject(302, headers=(("Contact", f"<{uri}>"),))
+
+    async def hangup(self, *, cause: int | None = None) -> None:
+        """End the call in whatever state it is, and wait up to 2 s for the confirmation. Harmless when it has ended.
+
+        Args:
+            cause: a Q.850 cause for the Reason header (RFC 3326).
+        """
+        session = self._session
+        self._dial = None
+        session.hangup((("Reason", f"Q.850;cause={cause:d}"),) if cause is not None else ())
+        try:
+            async with asyncio.timeout(_HANGUP_WAIT):
+                await self.wait_ended()
+        except TimeoutError:
+            pass  # retransmissions go on by themselves; nothing is left to do here
+
+    async def wait_ended(self) -> CallEnd:
+        """Wait for the end; the `CallEnd` tells who ended it and why."""
+        session = self._session
+        while session.end is None:
+            await session.changed()
+        return session.end
+
+    # -- sound out ----------------------------------------------------------------------------------------------------
+
+    def play(self, source: Source, *, delay: float = 0.0, loop: bool = False) -> Playback:
+        """Queue a sound and return at once.
+
+        Args:
+            source: path of a file, an encoded file as bytes, `Pcm(samples, rate)`, `Tone(hz)`, or an iterable of
+                frames (int16 little-endian mono at the codec's rate).
+            delay: seconds of silence before it.
+            loop: play it again and again until it is stopped.
+
+        Raises:
+            MediaError: the file is missing or cannot be read. MissingExtra: its format needs an extra.
+        """
+        if delay < 0:
+            raise ConfigurationError(f"play(delay={delay}): a delay is zero or more seconds.")
+        return self._session.require_media().play(source, delay=delay, loop=loop)
+
+    def stop_playing(self) -> asyncio.Future[float]:
+        """Empty the play queue within one packet. The result can be awaited: the seconds of it that were really sent."""
+        return self._session.require_media().stop_playing()
+
+    def tone(self, name: str | float, duration: float | None = None) -> Playback:
+        """Play a tone: a frequency in Hz or a name such as `ringback`, `busy`, `ringback-us`, `dial`."""
+        tone = Tone(float(name), duration=duration) if isinstance(name, (int, float)) else named_tone(name, duration=duration)
+        return self.play(tone)
+
+    async def send_digits(self, digits: str, *, duration: float = 0.1, gap: float = 0.05, via: str = "auto") -> None:
+        """Press keys: `0-9*#A-D`; `w` or `,` waits half a second. Returns when the last is sent.
+
+        Args:
+            duration: seconds a key is held. gap: seconds between keys.
+            via: `auto` (RFC 4733 when the other side takes it, else INFO), `rfc4733`, `info` (dtmf-relay),
+                `info-dtmf` or `inband`.
+        """
+        if not _DIGITS.match(digits):
+            raise ConfigurationError(f"send_digits({digits!r}): allowed are 0-9 * # A-D, and w or a comma for half a second's wait.")
+        if not 0.04 <= duration <= 6.0 or not 0.02 <= gap <= 6.0:
+            raise ConfigurationError("send_digits: duration is 0.04 to 6 seconds, gap 0.02 to 6 seconds.")
+        if via not in ("auto", "rfc4733", "info", "info-dtmf", "inband"):
+            raise ConfigurationError(f"send_digits(via={via!r}): allowed are auto, rfc4733, info, info-dtmf and inband.")
+        await self._session.require_media().send_digits(digits.replace(" ", "").upper(), duration, gap, via)
+
+    def mute(self) -> None:
+        """Send silence instead of what is played."""
+        self._session.require_media().stream.mute(True)
+
+    def unmute(self) -> None:
+        """Send again what is played."""
+        self._session.require_media().stream.mute(False)
+
+    # -- sound in -----------------------------------------------------------------------------------------------------
+
+    def record(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        side: str = "both",
+        mix: bool = False,
+        max_seconds: float | None = None,
+        silence: float | None = None,
+    ) -> Recording:
+        """Record to a WAV file, valid at any moment, until the call ends or `stop()`.
+
+        Args:
+            side: `both` (stereo, left what we heard, right what we sent), `in` or `out` (mono).
+            mix: both sides in one channel.
+            max_seconds: stop after so long. silence: stop after so many seconds without a sound from the other side.
+        """
+        if side not in ("both", "in", "out"):
+            raise ConfigurationError(f"record(side={side!r}): allowed are both, in and out.")
+        return self._session.require_media().record(os.fspath(path), side, mix, max_seconds, silence)
+
+    def audio(self, rate: int = 16000) -> AudioStream:
+        """The call's sound as 20 ms frames of int16 mono, both ways, at `rate` samples a second."""
+        return AudioStream(self._session.require_media(), rate)
+
+    # -- keys ---------------------------------------------------------------------------------------------------------
+
+    def digits(self) -> AsyncIterator[str]:
+        """Keys the other side presses, one a press, until the call ends."""
+        return self._session.digits.iterate()
+
+    async def wait_digit(self, timeout: float | None = None) -> str:
+        """The next key.
+
+        Raises:
+            TimeoutError: none within `timeout` seconds. CallEnded: the call ended.
+        """
+        with self._session.digits.consumer():
+            return await self._session.digits.get(timeout)
+
+    async def gather(
+        self,
+        prompt: Source | None = None,
+        *,
+        max_digits: int,
+        timeout: float = 5.0,
+        between: float | None = None,
+        terminator: str = "#",
+        tries: int = 1,
+        barge_in: bool = True,
+    ) -> collect.Digits:
+        """Play `prompt` and collect digits; see `flexosip.ivr`."""
+        return await menu.gather(
+            self, prompt, max_digits=max_digits, timeout=timeout, between=between, terminator=terminator, tries=tries, barge_in=barge_in
+        )
+
+    async def menu(self, choices: Mapping[str, Any], **options: Any) -> Any:
+        """Run a menu: keys to actions; see `flexosip.ivr.menu`."""
+        return await menu.menu(self, choices, **options)
+
+    # -- the call itself ----------------------------------------------------------------------------------------------
+
+    async def hold(self) -> None:
+        """Put the other side on hold (RFC 3264 §8.4)."""
+        session = self._session
+        session.require_media()
+        session.on_hold_by_us = True
+        try:
+            await session.reinvite("sendonly")
+        except FlexosipError:
+            session.on_hold_by_us = False
+            raise
+
+    async def resume(self) -> None:
+        """Take the other side off hold."""
+        session = self._session
+        session.require_media()
+        session.on_hold_by_us = False
+        try:
+            await session.reinvite("sendrecv")
+        except FlexosipError:
+            session.on_hold_by_us = True
+            raise
+
+    async def request(self, method: str, body: bytes = b"", content_type: str | None = None, *, headers: Any = None) -> Any:
+        """Send a request of your own within the call, for example INFO; returns the final `Response`.
+
+        Raises:
+            CallFailed: the other side refused it.
+        """
+        session = self._session
+        usage = session.require_usage()
+        done: asyncio.Future[Any] = session.loop.create_future()
+        usage.request_within(
+            method, body, content_type, header_pairs(headers), lambda result: None if done.done() else done.set_result(result)
+        )
+        result = await done
+        if not 200 <= result.status < 300:
+            raise call_failure(result.status, result.reason)
+        return result
+
+    def statistics(self) -> MediaStatistics | None:
+        """Packets, loss, jitter and round trip so far; None before there is sound."""
+        session = self._session
+        if session.end is not None or session.media is None:
+            return session.statistics
+        return session.media.statistics()
+
+    async def events(self) -> AsyncIterator[CallEvent]:
+        """Everything that happens in this call, from its begin, whenever the reader comes; ends with `Ended`."""
+        session = self._session
+        read = 0
+        while True:
+            while read < session.event_count:
+                event = session.event(read)
+                read += 1
+                if event is not None:
+                    yield event
+            if session.end is not None:
+                return
+            await session.changed()

@@ -1,0 +1,158 @@
+"""The digits of a call: RTP events and INFO merged into one press each, type-ahead kept, one consumer at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from flexosip.errors import CallEnded, InvalidState
+from flexosip.phone.events import CallEnd
+
+__all__ = ["DigitQueue", "parse_dtmf", "parse_dtmf_relay"]
+
+_MERGE_WINDOW = 0.3
+"""Seconds in which the same key, told in two ways, is one press: an INFO may come as late as the key's release."""
+_TYPE_AHEAD = 256
+"""Digits kept for a reader that is slower than the caller; beyond it the oldest is dropped."""
+
+_NAMED = {
+    "*": "*",
+    "#": "#",
+    "star": "*",
+    "pound": "#",
+    "hash": "#",
+    "10": "*",
+    "11": "#",
+    "12": "A",
+    "13": "B",
+    "14": "C",
+    "15": "D",
+    "16": "R",
+    "flash": "R",
+}
+_SIGNAL = re.compile(rb"(?im)^[ \t]*(?:signal|d)[ \t]*=[ \t]*([0-9A-Za-z*#]{1,5})[ \t]*\r?$")
+_DURATION = re.compile(rb"(?im)^[ \t]*duration[ \t]*=[ \t]*(\d{1,6})[ \t]*\r?$")
+
+
+def _digit(text: str) -> str | None:
+    lowered = text.lower()
+    if lowered in _NAMED:
+        return _NAMED[lowered]
+    upper = text.upper()
+    return upper if len(upper) == 1 and upper in "0123456789ABCD" else None
+
+
+def parse_dtmf_relay(body: bytes) -> tuple[str, float | None] | None:
+    """(digit, seconds or None) of an `application/dtmf-relay` body (`Signal=5\\r\\nDuration=160`), None when there is none."""
+    match = _SIGNAL.search(body[:1024])
+    if match is None:
+        return None
+    digit = _digit(match.group(1).decode("ascii"))
+    duration = _DURATION.search(body[:1024])
+    return None if digit is None else (digit, int(duration.group(1)) / 1000 if duration else None)
+
+
+def parse_dtmf(body: bytes) -> str | None:
+    """The digit of an `application/dtmf` body (the bare key), None when there is none."""
+    text = body[:64].strip().decode("ascii", "replace")
+    if text[:2].lower() == "d=":
+        text = text[2:].strip()
+    return _digit(text)
+
+
+class DigitQueue:
+    """Presses in order of time, read by one consumer at a time.
+
+    Args:
+        loop: the event loop of the call.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._digits: deque[str] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._consumer = False
+        self._end: CallEnd | None = None
+        self._recent: deque[tuple[str, float, set[str]]] = deque(maxlen=16)
+        self.dropped = 0
+        """Digits that nobody read in time."""
+
+    def push(self, digit: str, via: str, at: float) -> bool:
+        """Add a press told by `via` at `at` seconds; False when it is the echo of a press told another way already."""
+        for index, (known, when, ways) in enumerate(self._recent):
+            if known == digit and via not in ways and at - when <= _MERGE_WINDOW:
+                ways.add(via)
+                self._recent[index] = (known, at, ways)
+                return False
+        self._recent.append((digit, at, {via}))
+        if len(self._digits) >= _TYPE_AHEAD:
+            self._digits.popleft()
+            self.dropped += 1
+        self._digits.append(digit)
+        self._wake()
+        return True
+
+    def close(self, end: CallEnd) -> None:
+        """The call is over: readers get what is left, then `CallEnded`."""
+        self._end = end
+        self._wake()
+
+    def clear(self) -> str:
+        """Forget the digits that were typed ahead; they are returned."""
+        text = "".join(self._digits)
+        self._digits.clear()
+        return text
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @contextmanager
+    def consumer(self) -> Iterator[None]:
+        """Claim the queue.
+
+        Raises:
+            InvalidState: somebody reads it already.
+        """
+        if self._consumer:
+            raise InvalidState(
+                "Somebody reads the digits of this call already.",
+                advice="Only one of digits(), gather() and menu() can run at a time; end the first one.",
+            )
+        self._consumer = True
+        try:
+            yield
+        finally:
+            self._consumer = False
+
+    async def get(self, timeout: float | None = None) -> str:
+        """The next digit.
+
+        Raises:
+            TimeoutError: none within `timeout` seconds.
+            CallEnded: the call ended.
+        """
+        deadline = None if timeout is None else self._loop.time() + timeout
+        while not self._digits:
+            if self._end is not None:
+                raise CallEnded(self._end)
+            self._waiter = self._loop.create_future()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._waiter
+            finally:
+                self._waiter = None
+        return self._digits.popleft()
+
+    async def iterate(self) -> AsyncIterator[str]:
+        """Digits until the call ends."""
+        with self.consumer():
+            while True:
+                try:
+                    digit = await self.get()
+                except CallEnded:
+                    return
+                yield digit

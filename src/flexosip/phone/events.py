@@ -1,0 +1,155 @@
+"""What happens to a call: its states, its end, and the events that `Call.events()` yields."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flexosip.media.statistics import MediaStatistics
+
+__all__ = [
+    "Answered",
+    "CallEnd",
+    "CallEvent",
+    "CallState",
+    "DigitPressed",
+    "EarlyMedia",
+    "Ended",
+    "Held",
+    "MediaSilent",
+    "PlaybackFinished",
+    "PlaybackStarted",
+    "RecordingFinished",
+    "Resumed",
+    "Ringing",
+]
+
+
+class CallState(enum.StrEnum):
+    """Where a call stands."""
+
+    NEW = "new"
+    """Made by `phone.call`, not dialled yet."""
+    CALLING = "calling"
+    """Outgoing: the INVITE is out. Incoming: it has arrived and nobody has reacted yet."""
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """How a call ended."""
+
+    by: str
+    """`local` we ended it, `remote` the other side did, `timeout` somebody did not answer a protocol message, `error` network or media."""
+    status: int
+    """SIP status: 200 for a normal hang-up, 487 cancelled, the final status of a refused call, 408 and 503 for our own time-outs."""
+    reason: str
+    """The reason phrase or the text of a Reason header (RFC 3326)."""
+    q850_cause: int | None = None
+    """ISDN cause of a Reason header, for example 16 normal clearing, 17 busy (ITU-T Q.850)."""
+    answered_elsewhere: bool = False
+    """True when another phone took the call (Reason: SIP;cause=200, RFC 3326 §3.1)."""
+
+    def __str__(self) -> str:
+        who = {"local": "we hung up", "remote": "the other side hung up", "timeout": "no reply in time", "error": "an error"}.get(
+            self.by, self.by
+        )
+        if self.answered_elsewhere:
+            return "answered elsewhere"
+        if self.status in (200, 0):
+            return who
+        return f"{self.status} {self.reason}".strip() + f" ({who})"
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """Base of the events of a call."""
+
+    at: float
+    """Seconds of the phone's clock (monotonic)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing(CallEvent):
+    """The other phone rings (180), or ours does."""
+
+    status: int = 180
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyMedia(CallEvent):
+    """Sound before the answer: an announcement or the network's ringback (RFC 3960)."""
+
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(CallEvent):
+    """The call is up."""
+
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigitPressed(CallEvent):
+    """The other side pressed a key; one event a press, however it was sent."""
+
+    digit: str
+    via: str
+    """`rfc4733`, `info` or `inband`."""
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStarted(CallEvent):
+    """The first packet of a sound has left."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackFinished(CallEvent):
+    """A sound is over."""
+
+    source: str
+    position: float
+    """Seconds that were really sent."""
+    completed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFinished(CallEvent):
+    """A recording is closed; `error` tells why it could not be completed."""
+
+    path: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held(CallEvent):
+    """The other side put us on hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(CallEvent):
+    """The other side took us off hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSilent(CallEvent):
+    """Nothing has arrived from the other side for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(CallEvent):
+    """The call is over; the last event."""
+
+    end: CallEnd
+    statistics: MediaStatistics | None = None

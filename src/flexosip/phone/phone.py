@@ -1,0 +1,694 @@
+"""Phone: a SIP user agent. Sockets, accounts, calls."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import ipaddress
+import logging
+import random as random_module
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flexosip.errors import (
+    Busy,
+    CallEnded,
+    CallFailed,
+    ConfigurationError,
+    Declined,
+    FlexosipError,
+    InvalidState,
+    NoAnswer,
+)
+from flexosip.phone.account import TRANSPORTS, Account
+from flexosip.phone.call import Call
+from flexosip.phone.events import CallEvent, CallState
+from flexosip.phone.media_session import MediaSession, parse_codecs
+from flexosip.phone.session import CallSession
+from flexosip.phone.signalling import Signalling
+from flexosip.phone.values import checked_text, header_pairs
+from flexosip.sip.headers import NameAddr
+from flexosip.sip.message import Request, new_request
+from flexosip.sip.uri import SipUri, TelUri, parse_uri
+
+if TYPE_CHECKING:
+    from flexosip.observe.trace import WireMessage
+    from flexosip.sip.agent import UserAgentCore
+    from flexosip.sip.flow import Flow
+    from flexosip.sip.invite import InviteUsage
+    from flexosip.sip.registration import Registration, RegistrationEvent
+
+__all__ = ["Phone", "RingOutcome", "RingResult"]
+
+logger = logging.getLogger(__name__)
+
+CallHandler = Callable[[Call], Awaitable[Any]]
+_CLOSE_WAIT = 1.8
+"""Seconds that `close` gives BYE, CANCEL and the un-REGISTER; all in all it takes at most 2."""
+
+
+class RingOutcome(enum.StrEnum):
+    """What became of a ring."""
+
+    ANSWERED = "answered"
+    DECLINED = "declined"
+    RANG_OUT = "rang_out"
+
+
+@dataclass(frozen=True, slots=True)
+class RingResult:
+    """The result of `Phone.ring`."""
+
+    outcome: RingOutcome
+    status: int
+    """Final SIP status: 200 answered, 486 or 603 declined, 487 rang out."""
+    seconds: float
+    """How long it took from dialling."""
+
+    @property
+    def answered(self) -> bool:
+        """True if somebody took the call."""
+        return self.outcome is RingOutcome.ANSWERED
+
+    @property
+    def declined(self) -> bool:
+        """True if somebody refused it or the line was busy."""
+        return self.outcome is RingOutcome.DECLINED
+
+
+class Phone:
+    """A SIP phone. Without an account it calls and is called directly; with one it registers.
+
+    Args:
+        aor: `sip:user@host[:port]`; None for a phone without an account.
+        password, auth_user, realm, registrar, proxy, display_name, transport, expires, register: see `Account`.
+        listen: addresses for UDP and TCP, `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one.
+        codecs: names in order of preference, for example `("PCMA", "PCMU")`.
+        srtp: `off`; encrypted sound is not part of this version.
+        accept_from: who may call us. `auto`: with an account its server, or who knows our Contact; without one anybody.
+            `any`: anybody. Or a sequence of addresses and networks such as `192.168.1.0/24`.
+        clock, network: the virtual ones of `flexosip.simulation`.
+        media_ports: range of UDP ports for sound.
+        max_calls: more calls at once are refused with 486; None: no limit.
+        user_agent: text of the User-Agent header.
+    """
+
+    def __init__(
+        self,
+        aor: str | None = None,
+        *,
+        password: str | None = None,
+        auth_user: str | None = None,
+        realm: str | None = None,
+        registrar: str | None = None,
+        proxy: str | None = None,
+        display_name: str | None = None,
+        transport: str | None = None,
+        listen: Sequence[str] | str = ("0.0.0.0:0", "[::]:0"),
+        codecs: Sequence[str] | None = None,
+        srtp: str = "off",
+        accept_from: str | Sequence[str] = "auto",
+        clock: Any = None,
+        network: Any = None,
+        expires: float = 3600.0,
+        register: bool = True,
+        media_ports: tuple[int, int] = (16384, 32766),
+        max_calls: int | None = None,
+        user_agent: str | None = None,
+    ) -> None:
+        if srtp != "off":
+            raise ConfigurationError(f"srtp={srtp!r}: this version sends sound unencrypted only; allowed is 'off'.")
+        if transport is not None and transport not in TRANSPORTS:
+            raise ConfigurationError(f"transport={transport!r}: allowed are {' and '.join(TRANSPORTS)}.")
+        self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
+        self._listen_by_default = listen == ("0.0.0.0:0", "[::]:0")
+        self.formats = parse_codecs(codecs)
+        self.transport = transport
+        self.display_name = display_name
+        if display_name is not None:
+            checked_text(display_name, "display_name")
+        self.user_agent = checked_text(user_agent, "user_agent") if user_agent is not None else None
+        self.max_calls = max_calls
+        self.media_ports = media_ports
+        if hasattr(network, "host"):
+            network = network.host()
+        self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
+        self.accounts: list[Account] = []
+        self._accept = _parse_accept(accept_from)
+        self._clock = clock
+        self._network = network
+        self._signalling: Signalling | None = None
+        self._sessions: dict[CallSession, Call] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._on_call: CallHandler | None = None
+        self._on_registration: list[Callable[[Account, RegistrationEvent], None]] = []
+        self._wire_observers: list[Callable[[WireMessage], None]] = []
+        self._call_observers: list[Callable[[Call, CallEvent], None]] = []
+        self._incoming: deque[Call] = deque()
+        self._incoming_waiters: list[asyncio.Future[None]] = []
+        self._incoming_readers = 0
+        self._closed = False
+        if aor is not None:
+            self.add_account(
+                aor,
+                password=password,
+                auth_user=auth_user,
+                realm=realm,
+                registrar=registrar,
+                proxy=proxy,
+                display_name=display_name,
+                transport=transport,
+                expires=expires,
+                register=register,
+            )
+        elif password is not None or registrar is not None or auth_user is not None:
+            raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
+        self._direct_proxy = proxy if aor is None else None
+
+    # -- start and end ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Phone:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @property
+    def running(self) -> bool:
+        """True between `start` and `close`."""
+        return self._signalling is not None
+
+    @property
+    def signalling(self) -> Signalling:
+        """Sockets, stack and engine of a started phone."""
+        if self._signalling is None:
+            raise InvalidState("The phone is not started.", advice="Use `async with phone:` or `await phone.start()` first.")
+        return self._signalling
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of a started phone."""
+        return self.signalling.loop
+
+    @property
+    def core(self) -> UserAgentCore:
+        """The SIP user agent core of a started phone."""
+        return self.signalling.core
+
+    @property
+    def allow_text(self) -> str:
+        """Value of the Allow header."""
+        return self.core.allow_value
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, for example `udp:192.168.1.2:5060`."""
+        return self.signalling.addresses
+
+    async def start(self, *, wait_registered: bool = True, timeout: float = 15.0) -> None:
+        """Open the sockets, register all accounts and wait for the registrars' 200.
+
+        Args:
+            wait_registered: False: registering goes on in the background and never gives up.
+
+        Raises:
+            NetworkError: a port is in use. AuthenticationError, RegistrationFailed, NetworkError: not registered; all is freed again.
+        """
+        if self._signalling is not None:
+            return
+        self._closed = False
+        signalling = Signalling(self, self._network, self._clock)
+        self._signalling = signalling
+        try:
+            await signalling.open(self.listen, self._listen_by_default)
+            for account in self.accounts:
+                if account.register:
+                    account.start()
+            if wait_registered:
+                await self._wait_all(timeout)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _wait_all(self, timeout: float) -> None:
+        for account in self.accounts:
+            if account.register:
+                await account.wait_registered(timeout)
+
+    async def wait_registered(self, timeout: float = 15.0) -> Registration:
+        """Wait until all accounts are registered; the first account's `Registration`.
+
+        Raises:
+            AuthenticationError, RegistrationFailed, NetworkError: why not.
+        """
+        if not self.accounts:
+            raise InvalidState("This phone has no account that could be registered.")
+        await self._wait_all(timeout)
+        registration = self.accounts[0].registration
+        assert registration is not None
+        return registration
+
+    async def unregister(self) -> None:
+        """Take all registrations away, waiting up to 2 s; calls go on."""
+        pending = []
+        for account in self.accounts:
+            if account.registration is not None:
+                done = self.loop.create_future()
+                account.stop(lambda done=done: None if done.done() else done.set_result(None))  # type: ignore[misc]
+                pending.append(done)
+        if pending:
+            await asyncio.wait(pending, timeout=_CLOSE_WAIT)
+        for account in self.accounts:
+            account.registration = None
+            account.event = None
+
+    async def close(self) -> None:
+        """End all calls, unregister, free every socket and task; at most 2 s. Harmless when closed."""
+        signalling = self._signalling
+        if signalling is None or self._closed:
+            return
+        self._closed = True
+        for session in list(self._sessions):
+            try:
+                session.hangup()
+            except Exception:
+                logger.exception("a call could not be ended in good order")
+        done = asyncio.Event()
+        remaining = sum(1 for account in self.accounts if account.registration is not None)
+
+        def unregistered() -> None:
+            nonlocal remaining
+            remaining -= 1
+            if remaining <= 0:
+                done.set()
+
+        for account in self.accounts:
+            if account.registration is not None:
+                account.stop(unregistered)
+        if remaining <= 0:
+            done.set()
+        try:
+            async with asyncio.timeout(_CLOSE_WAIT):
+                while self._sessions:
+                    await next(iter(self._sessions)).changed()
+                await done.wait()
+        except TimeoutError:
+            logger.info("closing without waiting longer for %d calls and %d registrars", len(self._sessions), max(remaining, 0))
+        finally:
+            await self._release(signalling)
+
+    async def _release(self, signalling: Signalling) -> None:
+        for session in list(self._sessions):
+            session.abandon()
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=0.1)
+        for account in self.accounts:
+            account.registration = None
+            account.event = None
+        await signalling.close()
+        self._signalling = None
+        self._wake_readers()
+
+    # -- accounts -----------------------------------------------------------------------------------------------------
+
+    def add_account(self, aor: str, **settings: Any) -> Account:
+        """Add an account; on a started phone it begins to register at once. See `Account` for the settings."""
+        account = Account(self, aor, **settings)
+        if any(known.aor == account.aor for known in self.accounts):
+            raise ConfigurationError(f"The account {account.aor} is there already.")
+        self.accounts.append(account)
+        if self._signalling is not None and account.register:
+            account.start()
+        return account
+
+    def find_account(self, account: Account | str | None) -> Account | None:
+        """The account meant by `account`: itself, an address or a user name; None: the first one, if any.
+
+        Raises:
+            ConfigurationError: there is no such account.
+        """
+        if account is None:
+            return self.accounts[0] if self.accounts else None
+        for known in self.accounts:
+            if account is known or str(known.aor) == account or known.aor.unescaped_user == account:
+                return known
+        raise ConfigurationError(
+            f"This phone has no account {account!r}; it has {', '.join(str(known.aor) for known in self.accounts) or 'none'}."
+        )
+
+    def on_registration(self, handler: Callable[[Account, RegistrationEvent], None]) -> Callable[[Account, RegistrationEvent], None]:
+        """Decorator: call `handler(account, event)` at every change of a registration."""
+        self._on_registration.append(handler)
+        return handler
+
+    def registration_changed(self, account: Account, event: RegistrationEvent) -> None:
+        """A registration changed; called by its account."""
+        for handler in self._on_registration:
+            try:
+                handler(account, event)
+            except Exception:
+                logger.exception("the on_registration handler failed")
+
+    # -- calling ------------------------------------------------------------------------------------------------------
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that have not ended."""
+        return list(self._sessions.values())
+
+    def target_uri(self, target: str | SipUri, account: Account | None) -> SipUri:
+        """The SIP URI that a target means: a SIP or tel URI, `user@host`, or a bare number in the account's domain.
+
+        Raises:
+            ConfigurationError: it means none.
+        """
+        if isinstance(target, SipUri):
+            return target
+        checked_text(target, "The target")
+        text = target.strip()
+        if not text:
+            raise ConfigurationError("The target is empty. Give a number, user@host or a SIP URI.")
+        scheme = text.split(":", 1)[0].lower()
+        try:
+            if scheme in ("sip", "sips", "tel"):
+                uri = parse_uri(text)
+                if isinstance(uri, TelUri):
+                    return self._in_domain(uri.number, account, target)
+                assert isinstance(uri, SipUri)
+                if uri.scheme == "sips":
+                    raise ConfigurationError(f"The target {target!r} asks for TLS (sips), which this version does not offer. Use sip:.")
+                return uri
+            if "@" in text:
+                user, host_port = text.rsplit("@", 1)
+                at = SipUri.parse(f"sip:{host_port}")
+                return SipUri.for_user(user, at.host, at.port, parameters=at.parameters)
+        except ConfigurationError:
+            raise
+        except (ValueError, FlexosipError) as error:
+            raise ConfigurationError(f"The target {target!r} cannot be called: {error}") from error
+        return self._in_domain(text, account, target)
+
+    def _in_domain(self, user: str, account: Account | None, target: str) -> SipUri:
+        if account is None:
+            raise ConfigurationError(f"The target {target!r} needs a host, since this phone has no account. Write {user}@HOST.")
+        return SipUri.for_user(user, account.aor.host, account.aor.port)
+
+    def call(
+        self,
+        target: str | SipUri,
+        *,
+        ring_timeout: float | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        subject: str | None = None,
+        account: Account | str | None = None,
+    ) -> Call:
+        """A call to `target`; `await` it or enter it with `async with` to have it answered.
+
+        Args:
+            ring_timeout: seconds until it is given up with `NoAnswer`.
+            headers: headers of your own. subject: what it is about; many phones show it.
+        """
+        if ring_timeout is not None and ring_timeout <= 0:
+            raise ConfigurationError(f"ring_timeout={ring_timeout}: give seconds above 0, or None to ring without limit.")
+        chosen = self.find_account(account)
+        uri = self.target_uri(target, chosen)
+        pairs = header_pairs(headers)
+        if subject is not None:
+            pairs = (("Subject", checked_text(subject, "The subject")), *pairs)
+        session = CallSession(self, chosen, "outgoing")
+        call = Call(session, lambda: self._invite(call, uri, pairs), ring_timeout)
+        return call
+
+    async def dial(self, target: str | SipUri, **options: Any) -> Call:
+        """Like `call`, but returns as soon as the INVITE is on its way; then `wait_ringing`, `wait_answered`."""
+        call = self.call(target, **options)
+        call._start()
+        session = call._session
+        while session.usage is not None and session.usage.flow is None and session.end is None:
+            await session.changed()
+        return call
+
+    async def ring(
+        self,
+        target: str | SipUri,
+        duration: float = 20.0,
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        subject: str | None = None,
+        account: Account | str | None = None,
+    ) -> RingResult:
+        """The doorbell: let it ring; hang up when it is answered, declined or the time is up.
+
+        Args:
+            duration: seconds; 0 rings for ever.
+
+        Raises:
+            CallFailed, AuthenticationError, NetworkError: it could not ring at all.
+        """
+        call = self.call(target, headers=headers, subject=subject, account=account)
+        loop = self.loop
+        started = loop.time()
+        try:
+            await call.wait_answered(duration if duration > 0 else None)
+            outcome, status = RingOutcome.ANSWERED, 200
+            await call.hangup()
+        except NoAnswer:
+            outcome, status = RingOutcome.RANG_OUT, 487
+        except (Busy, Declined) as error:
+            outcome, status = RingOutcome.DECLINED, error.status
+        except CallEnded as ended:
+            outcome, status = RingOutcome.DECLINED, ended.end.status
+        except CallFailed as error:
+            # A phone that gives up by itself after ringing is one more way of ringing out.
+            if call._session.response is None or error.status not in (408, 480, 487):
+                raise
+            outcome, status = RingOutcome.RANG_OUT, error.status
+        return RingResult(outcome, status, loop.time() - started)
+
+    def _invite(self, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], ...]) -> None:
+        session = call._session
+        if self._closed:
+            raise InvalidState("The phone is closed.")
+        signalling = self.signalling
+        account = session.account
+        if self.max_calls is not None and len(self._sessions) >= self.max_calls:
+            raise InvalidState(f"All {self.max_calls} lines of this phone are in use.")
+        identity = account.identity if account is not None else self.identity_towards(uri)
+        request = new_request(
+            "INVITE",
+            uri.without_parameters("method"),
+            from_=identity.with_tag(signalling.new_tag()),
+            to=NameAddr(uri),
+            call_id=signalling.new_call_id(),
+            cseq=self.random.randrange(1, 10000),
+            headers=(*self.standard_headers, *pairs),
+        )
+        next_hop, ours = self._next_hop(uri, account)
+        self._sessions[session] = call
+        session.state = CallState.CALLING
+        session.started_at = self.loop.time()
+        session.usage = signalling.core.invite(
+            request,
+            next_hop,
+            auth=account.digest if account is not None and ours else None,
+            handler=session,
+            contact=account.contact if account is not None else self.contact,
+            body=session.offer,
+        )
+
+    def _next_hop(self, uri: SipUri, account: Account | None) -> tuple[SipUri, bool]:
+        """(next hop, whether that is the account's own server, which may see credentials)."""
+        if account is not None and (account.proxy is not None or account.owns(uri)):
+            return account.server, True
+        hop = uri
+        if account is None and self._direct_proxy is not None:
+            from flexosip.phone.values import parse_server
+
+            hop = parse_server(self._direct_proxy, "The proxy")
+        transport = account.transport if account is not None else self.transport
+        if transport is not None and hop.transport is None:
+            hop = hop.with_parameter("transport", transport)
+        return hop, False
+
+    def identity_towards(self, uri: SipUri) -> NameAddr:
+        """The From of a phone without account: the address at which it can be called back."""
+        host, port = self.signalling.own_address(uri.host)
+        return NameAddr(SipUri("sip", "flexosip", host, port), self.display_name or "")
+
+    @property
+    def standard_headers(self) -> tuple[tuple[str, str], ...]:
+        """Headers of every request of ours."""
+        return (("User-Agent", self.user_agent),) if self.user_agent is not None else ()
+
+    def contact(self, flow: Flow) -> NameAddr:
+        """The Contact of a phone without account."""
+        return self.contact_on(flow, "flexosip")
+
+    def contact_on(self, flow: Flow, user: str) -> NameAddr:
+        """A Contact for `user` that reaches us through `flow`."""
+        host, port = flow.advertised or self.signalling.contact_address(flow)
+        uri = SipUri("sip", user, host, port)
+        return NameAddr(uri if flow.transport == "udp" else uri.with_parameter("transport", flow.transport))
+
+    def create_media(self, session: CallSession, flow: Flow) -> MediaSession:
+        """Sockets and stream for a call whose signalling takes `flow`; the same local address serves the sound."""
+        return MediaSession(self.signalling, session, flow.local[0], (flow.advertised or flow.local)[0], self.formats)
+
+    # -- being called -------------------------------------------------------------------------------------------------
+
+    def on_call(self, handler: CallHandler) -> CallHandler:
+        """Decorator: `async def handler(call)` runs as one task per incoming call; when it returns, the call is over."""
+        if not asyncio.iscoroutinefunction(handler):
+            raise ConfigurationError("on_call needs an `async def` function; for blocking code use flexosip.sync.")
+        self._on_call = handler
+        return handler
+
+    async def incoming_calls(self) -> AsyncIterator[Call]:
+        """Incoming calls one after the other, for programs that do not want a task per call."""
+        self._incoming_readers += 1
+        try:
+            while not self._closed:
+                while self._incoming:
+                    call = self._incoming.popleft()
+                    if call.end is None:
+                        yield call
+                waiter = self.loop.create_future()
+                self._incoming_waiters.append(waiter)
+                await waiter
+        finally:
+            self._incoming_readers -= 1
+
+    def _wake_readers(self) -> None:
+        for waiter in self._incoming_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._incoming_waiters.clear()
+
+    def options_status(self, request: Request, flow: Flow) -> int:
+        """What an INVITE would get now, as the answer to OPTIONS (RFC 3261 §11.2)."""
+        if self.max_calls is not None and len(self._sessions) >= self.max_calls:
+            return 486
+        return 200
+
+    def accepts(self, request: Request, flow: Flow) -> bool:
+        """Whether a request from outside of any dialog may be answered at all; False is silence (`accept_from`)."""
+        if self._accept == "any":
+            return True
+        source = flow.remote[0]
+        if self._accept == "auto":
+            if not self.accounts:
+                return True
+            if any(source in account.server_addresses for account in self.accounts):
+                return True
+            uri = request.uri
+            return isinstance(uri, SipUri) and any(uri.user == account.contact_user for account in self.accounts)
+        address = ipaddress.ip_address(source.split("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._accept)
+
+    def account_called(self, request: Request, flow: Flow | None) -> Account | None:
+        """The account that an incoming request is meant for."""
+        for uri in (request.uri, request.to.uri if request.to is not None else None):
+            if isinstance(uri, SipUri):
+                for account in self.accounts:
+                    if uri.user is not None and uri.user in (account.contact_user, account.aor.user):
+                        return account
+        for account in self.accounts:
+            if flow is not None and flow.remote[0] in account.server_addresses:
+                return account
+        return self.accounts[0] if self.accounts else None
+
+    def incoming(self, usage: InviteUsage) -> None:
+        """A new incoming call; called by the user agent core."""
+        session = CallSession(self, self.account_called(usage.request, usage.flow), "incoming")
+        session.usage = usage
+        usage.handler = session
+        session.started_at = self.loop.time()
+        if self._closed or (self._on_call is None and self._incoming_readers == 0):
+            usage.reject(480)
+            return
+        if self.max_calls is not None and len(self._sessions) >= self.max_calls:
+            usage.reject(486)
+            return
+        call = Call(session)
+        self._sessions[session] = call
+        if self._on_call is not None:
+            task = self.loop.create_task(self._handle(self._on_call, call))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self._incoming.append(call)
+            self._wake_readers()
+
+    async def _handle(self, handler: CallHandler, call: Call) -> None:
+        session = call._session
+        status = 480
+        try:
+            await handler(call)
+        except CallEnded as ended:
+            if ended.end is not session.end:
+                logger.exception("the on_call handler failed")
+                status = 500
+        except FlexosipError as error:
+            if session.end is None:
+                logger.warning("the on_call handler failed: %s", error.explain())
+            status = 500
+        except Exception:
+            logger.exception("the on_call handler failed; its call is ended")
+            status = 500
+        finally:
+            if session.end is None:
+                if session.answered_at is None and session.usage is not None and not session.accepted:
+                    session.usage.reject(status)
+                else:
+                    session.hangup()
+
+    # -- observers ----------------------------------------------------------------------------------------------------
+
+    def on_wire(self, observer: Callable[[WireMessage], None]) -> Callable[[WireMessage], None]:
+        """Decorator: see every SIP message that is sent and received."""
+        self._wire_observers.append(observer)
+        return observer
+
+    @property
+    def wire_observers(self) -> list[Callable[[WireMessage], None]]:
+        """Observers of SIP messages."""
+        return self._wire_observers
+
+    def on_call_event(self, observer: Callable[[Call, CallEvent], None]) -> Callable[[Call, CallEvent], None]:
+        """Decorator: see the events of all calls."""
+        self._call_observers.append(observer)
+        return observer
+
+    def observe_call_event(self, session: CallSession, event: CallEvent) -> None:
+        """A call emitted an event."""
+        if self._call_observers:
+            call = self._sessions.get(session)
+            if call is not None:
+                for observer in self._call_observers:
+                    try:
+                        observer(call, event)
+                    except Exception:
+                        logger.exception("the on_call_event observer failed")
+
+    def call_ended(self, session: CallSession) -> None:
+        """A call is over; called by its session as the last thing."""
+        self._sessions.pop(session, None)
+
+
+def _parse_accept(accept_from: str | Sequence[str]) -> Any:
+    if accept_from in ("auto", "any"):
+        return accept_from
+    entries = (accept_from,) if isinstance(accept_from, str) else tuple(accept_from)
+    try:
+        return tuple(ipaddress.ip_network(entry, strict=False) for entry in entries)
+    except ValueError as error:
+        raise ConfigurationError(f"accept_from={accept_from!r}: allowed are 'auto', 'any', or addresses and networks: {error}.") from error

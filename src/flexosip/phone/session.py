@@ -1,0 +1,450 @@
+"""One call underneath the verbs: the INVITE usage, the offer/answer and the media session held together.
+
+`CallSession` is the handler of an `InviteUsage`; `flexosip.phone.call.Call` is what users see of it.
+RFC 3261 §13, RFC 3264, RFC 3960.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from flexosip.errors import CallEnded, FlexosipError, InvalidState, MediaError, call_failure
+from flexosip.phone.digits import DigitQueue, parse_dtmf, parse_dtmf_relay
+from flexosip.phone.events import (
+    Answered,
+    CallEnd,
+    CallEvent,
+    CallState,
+    DigitPressed,
+    EarlyMedia,
+    Ended,
+    Held,
+    Resumed,
+    Ringing,
+)
+from flexosip.sdp import SdpError
+from flexosip.sip.reason import parse_reasons
+
+if TYPE_CHECKING:
+    from flexosip.media.statistics import MediaStatistics
+    from flexosip.phone.account import Account
+    from flexosip.phone.media_session import MediaSession
+    from flexosip.phone.phone import Phone
+    from flexosip.sdp import Negotiation
+    from flexosip.sip.dialog import Dialog
+    from flexosip.sip.flow import Flow
+    from flexosip.sip.headers import Headers
+    from flexosip.sip.invite import InviteUsage, UsageEnd
+    from flexosip.sip.message import Request, Response
+    from flexosip.sip.server_transaction import ServerTransaction
+
+__all__ = ["CallSession"]
+
+logger = logging.getLogger(__name__)
+
+_SDP = "application/sdp"
+_EVENTS_KEPT = 1000
+
+
+class CallSession:
+    """The state of one call; every method is called on the phone's loop.
+
+    Args:
+        phone: the phone that owns the call.
+        account: the account it belongs to, None for a call without one.
+        direction: `outgoing` or `incoming`.
+    """
+
+    def __init__(self, phone: Phone, account: Account | None, direction: str) -> None:
+        self.phone = phone
+        self.loop = phone.loop
+        self.account = account
+        self.direction = direction
+        self.state = CallState.NEW if direction == "outgoing" else CallState.CALLING
+        self.usage: InviteUsage | None = None
+        self.media: MediaSession | None = None
+        self.end: CallEnd | None = None
+        self.failure: FlexosipError | None = None
+        """Why an outgoing call was not answered."""
+        self.started_at: float | None = None
+        self.answered_at: float | None = None
+        self.ended_at: float | None = None
+        self.digits = DigitQueue(self.loop)
+        self.response: Response | None = None
+        self.statistics: MediaStatistics | None = None
+        self.held = False
+        self.on_hold_by_us = False
+        self._early: dict[str, Negotiation] = {}
+        self._offered: Negotiation | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._events: deque[CallEvent] = deque(maxlen=_EVENTS_KEPT)
+        self.event_count = 0
+        """Events so far."""
+        self._answer_refused: MediaError | None = None
+        self._awaiting_answer = False
+        self._finished = False
+        self.accepted = False
+        """Incoming: our 200 is out."""
+
+    # -- waiting and events -------------------------------------------------------------------------------------------
+
+    def notify(self) -> None:
+        """Wake everybody who waits for a change of state."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def changed(self) -> None:
+        """Return at the next change of state or event."""
+        waiter = self.loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def event(self, index: int) -> CallEvent | None:
+        """The event with that number, from 0; None when it is too old to be known still."""
+        first = self.event_count - len(self._events)
+        return self._events[index - first] if index >= first else None
+
+    def emit(self, event: CallEvent) -> None:
+        """Keep `event` for readers and tell the phone's observers."""
+        self._events.append(event)
+        self.event_count += 1
+        self.phone.observe_call_event(self, event)
+        self.notify()
+
+    def check_not_ended(self) -> None:
+        """Raise CallEnded when the call is over."""
+        if self.end is not None:
+            raise CallEnded(self.end)
+
+    def require_usage(self) -> InviteUsage:
+        """The INVITE usage; raises when the call is over or was never dialled."""
+        self.check_not_ended()
+        if self.usage is None:
+            raise InvalidState("The call has not been dialled yet.", advice="Await the call or enter it with `async with` first.")
+        return self.usage
+
+    def require_media(self) -> MediaSession:
+        """The media session; raises when there is no sound (yet)."""
+        self.check_not_ended()
+        if self.media is None or not self.media.configured:
+            raise InvalidState(
+                "The call has no sound yet.", advice="Answer it, or wait until it is answered, before you play, record or listen."
+            )
+        return self.media
+
+    # -- outgoing -----------------------------------------------------------------------------------------------------
+
+    def offer(self, flow: Flow) -> bytes:
+        """The SDP offer of our INVITE; `flow` tells the local address (RFC 3264 §5)."""
+        if self.media is None:
+            self.media = self.phone.create_media(self, flow)
+            self._offered = self.media.negotiation
+            self._offer_body = self.media.negotiation.create_offer()
+        return self._offer_body
+
+    def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> None:
+        """A 1xx to our INVITE; each early dialog may bring an answer of its own (RFC 3261 §13.2.2.1)."""
+        self.response = response
+        if response.body and response.content_type == _SDP and self.media is not None and self._offered is not None:
+            self._early_answer(response, dialog)
+        if response.status == 180 and self.state in (CallState.CALLING, CallState.NEW):
+            self.state = CallState.RINGING
+            self.emit(Ringing(self.loop.time(), response.status))
+        self.notify()
+
+    def _early_answer(self, response: Response, dialog: Dialog | None) -> None:
+        media = self.media
+        assert media is not None and self._offered is not None
+        key = dialog.remote_tag or "" if dialog is not None else ""
+        negotiation = self._offered.fork()
+        try:
+            negotiation.receive_answer(response.body)
+        except SdpError as error:
+            logger.warning("%s: early media not understood: %s", self.label, error)
+            return
+        first = not self._early
+        self._early[key] = negotiation
+        media.negotiation = negotiation
+        media.apply()
+        if first:
+            self.emit(EarlyMedia(self.loop.time(), media.codec_name))
+
+    def on_accepted(self, usage: InviteUsage, response: Response) -> bytes | None:
+        """The 2xx to our INVITE. Its answer counts, whatever an early one said."""
+        self.response = response
+        media = self.media
+        if media is None or self._offered is None:
+            self._answer_refused = MediaError("The call was answered although it was given up.")
+            self.loop.call_soon(usage.hangup)
+            return None
+        to = response.to
+        negotiation = self._early.get(to.tag or "" if to is not None else "")
+        try:
+            if response.body and response.content_type == _SDP:
+                negotiation = self._offered.fork()
+                negotiation.receive_answer(response.body)
+            elif negotiation is None:
+                raise SdpError("the answer to the call brought no media description")
+        except SdpError as error:
+            # RFC 3261 §13.2.2.4: the 2xx must be acknowledged all the same, then the call is ended.
+            self._answer_refused = MediaError(f"The call was answered with media that we cannot use: {error}")
+            self.loop.call_soon(usage.hangup)
+            return None
+        media.negotiation = negotiation
+        media.apply()
+        self._answered()
+        return None
+
+    def _answered(self) -> None:
+        assert self.media is not None
+        self.state = CallState.ANSWERED
+        self.answered_at = self.loop.time()
+        self._early.clear()
+        self.emit(Answered(self.answered_at, self.media.codec_name))
+
+    def on_rejected(self, usage: InviteUsage, status: int, reason: str, response: Response | None) -> None:
+        """A final failure of our INVITE, or our own time-out (408) or network error (503)."""
+        headers = response.headers if response is not None else None
+        self.response = response
+        if response is None and self.account is not None and status in (408, 503):
+            from flexosip.errors import ServerUnreachable
+
+            server = self.account.server_text
+            self.failure = (
+                ServerUnreachable(f"The server {server} gave no answer to the call.") if status == 408 else call_failure(status, reason)
+            )
+        else:
+            self.failure = call_failure(status, reason, headers)
+        by = "remote" if response is not None else "timeout" if status == 408 else "error"
+        self._finish(by, status, reason, headers)
+
+    # -- incoming -----------------------------------------------------------------------------------------------------
+
+    def ring(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Send 180."""
+        usage = self.require_usage()
+        if self.state not in (CallState.CALLING, CallState.RINGING):
+            raise InvalidState("ring(): the call is answered already.")
+        usage.provisional(180, headers=headers)
+        if self.state is CallState.CALLING:
+            self.state = CallState.RINGING
+            self.emit(Ringing(self.loop.time()))
+
+    def progress(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Send 183 with an answer: sound before the call is answered (RFC 3960)."""
+        usage = self.require_usage()
+        if self.state not in (CallState.CALLING, CallState.RINGING):
+            raise InvalidState("progress(): the call is answered already.")
+        if not usage.request.body:
+            raise InvalidState("progress(): the caller made no offer; answer the call instead.")
+        body = self._local_answer(usage)
+        usage.provisional(183, body=body, headers=headers)
+        assert self.media is not None
+        self.emit(EarlyMedia(self.loop.time(), self.media.codec_name))
+
+    def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Send 200 with our answer, or with our offer when the INVITE brought none (RFC 3261 §13.3.1.4)."""
+        usage = self.require_usage()
+        if self.accepted or self.direction != "incoming":
+            raise InvalidState("answer(): the call is answered already." if self.accepted else "answer(): this is a call that we made.")
+        body = self._local_answer(usage)
+        self.accepted = True
+        usage.accept(body, headers=headers)
+
+    def _local_answer(self, usage: InviteUsage) -> bytes:
+        if self.media is not None:
+            return self._offer_body
+        assert usage.flow is not None
+        media = self.phone.create_media(self, usage.flow)
+        request = usage.request
+        try:
+            if request.body:
+                self._offer_body = media.negotiation.receive_offer(request.body)
+            else:
+                self._offer_body = media.negotiation.create_offer()
+                self._awaiting_answer = True
+        except SdpError as error:
+            media.close()
+            usage.reject(error.status_hint)
+            raise MediaError(f"The caller offers no sound that we understand: {error}", advice="Allow more codecs.") from error
+        self.media = media
+        if request.body:
+            media.apply()
+        return self._offer_body
+
+    def on_confirmed(self, usage: InviteUsage, ack: Request) -> None:
+        """The ACK: it may bring the answer to an offer of ours."""
+        media = self.media
+        if media is None:
+            return
+        if self._awaiting_answer:
+            self._awaiting_answer = False
+            try:
+                if not ack.body:
+                    raise SdpError("the ACK brought no answer")
+                media.negotiation.receive_answer(ack.body)
+            except SdpError as error:
+                logger.warning("%s: %s", self.label, error)
+                media.negotiation.rollback()
+                if self.answered_at is None:
+                    usage.hangup(headers=(("Reason", 'SIP;cause=488;text="No usable answer"'),))
+                    return
+            self._apply_change()
+        if self.answered_at is None:
+            self._answered()
+
+    # -- within the call ----------------------------------------------------------------------------------------------
+
+    def on_reinvite(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
+        """The other side changes the session: hold, resume, another address or codec (RFC 3261 §14.2)."""
+        media = self.media
+        if media is None:
+            usage.answer_reinvite(transaction, 488)
+            return
+        try:
+            if request.body:
+                body = media.negotiation.receive_offer(request.body, direction=self._our_direction())
+                self._apply_change()
+            else:
+                body = media.negotiation.create_offer(self._our_direction(), all_formats=True)
+                self._awaiting_answer = True
+        except SdpError as error:
+            logger.info("%s: change of the session refused: %s", self.label, error)
+            usage.answer_reinvite(transaction, error.status_hint)
+            return
+        usage.answer_reinvite(transaction, 200, body)
+
+    def _our_direction(self) -> str:
+        return "sendonly" if self.on_hold_by_us else "sendrecv"
+
+    def _apply_change(self) -> None:
+        media = self.media
+        assert media is not None
+        media.apply()
+        agreement = media.negotiation.agreement
+        held = agreement is not None and agreement.held
+        if held != self.held:
+            self.held = held
+            if self.answered_at is not None:
+                self.emit(Held(self.loop.time()) if held else Resumed(self.loop.time()))
+
+    def on_request(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
+        """INFO and other requests within the call."""
+        if request.method == "INFO":
+            transaction.respond(request.create_response(self._info(request)))
+        elif request.method == "UPDATE":
+            self._update(request, transaction)
+        else:
+            transaction.respond(request.create_response(405, headers=(("Allow", self.phone.allow_text),)))
+
+    def _info(self, request: Request) -> int:
+        content_type = request.content_type
+        duration: float | None = None
+        digit: str | None = None
+        if content_type == "application/dtmf-relay":
+            found = parse_dtmf_relay(request.body)
+            if found is not None:
+                digit, duration = found
+        elif content_type == "application/dtmf":
+            digit = parse_dtmf(request.body)
+        elif request.body:
+            return 415
+        if digit is not None:
+            self.received_digit(digit, "info", duration)
+        # An INFO without a digit that we know is still a well-formed request (RFC 2976 §2.2).
+        return 200
+
+    def _update(self, request: Request, transaction: ServerTransaction) -> None:
+        transaction.respond(request.create_response(405, headers=(("Allow", self.phone.allow_text),)))
+
+    def received_digit(self, digit: str, via: str, duration: float | None) -> None:
+        """A press, told one way or another."""
+        now = self.loop.time()
+        if self.digits.push(digit, via, now):
+            self.emit(DigitPressed(now, digit, via, duration))
+
+    async def reinvite(self, direction: str) -> None:
+        """Offer our own change of direction and wait for the answer.
+
+        Raises:
+            CallFailed: the other side refused; the session is as it was.
+        """
+        usage = self.require_usage()
+        media = self.require_media()
+        done: asyncio.Future[Any] = self.loop.create_future()
+
+        def on_result(result: Any) -> None:
+            if not done.done():
+                done.set_result(result)
+
+        usage.reinvite(lambda: media.negotiation.create_offer(direction), on_result, on_glare=media.negotiation.rollback)
+        while not done.done() and self.end is None:
+            changed = self.loop.create_task(self.changed())
+            await asyncio.wait((done, changed), return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+        self.check_not_ended()
+        result = done.result()
+        status = result.status
+        if not 200 <= status < 300:
+            media.negotiation.rollback()
+            raise call_failure(status, result.reason)
+        try:
+            media.negotiation.receive_answer(result.body)
+        except SdpError as error:
+            media.negotiation.rollback()
+            raise MediaError(f"The answer to the change of the call cannot be used: {error}") from error
+        self._apply_change()
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def hangup(self, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """End the call in whatever state it is; CANCEL, a refusal or BYE, as it needs."""
+        if self.end is not None or self._finished:
+            return
+        if self.usage is None:
+            self._finish("local", 0, "", None)
+            return
+        if self.media is not None:
+            self.media.quiet()
+        self.usage.hangup(headers=headers)
+
+    def abandon(self) -> None:
+        """The phone closes and will not wait any longer."""
+        self._finish("local", 0, "the phone was closed", None)
+
+    def on_ended(self, usage: InviteUsage, end: UsageEnd) -> None:
+        """The INVITE usage is over."""
+        if self._answer_refused is not None and self.failure is None:
+            self.failure = call_failure(488, str(self._answer_refused))
+        self._finish(end.by, end.status, end.reason, end.headers)
+
+    def _finish(self, by: str, status: int, reason: str, headers: Headers | None) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        reasons = parse_reasons(headers)
+        q850 = next((known.cause for known in reasons if known.protocol.upper() == "Q.850"), None)
+        # RFC 3326 §3.1: the proxy tells with cause 200 that another phone took the call.
+        elsewhere = self.answered_at is None and any(known.protocol.upper() == "SIP" and known.cause == 200 for known in reasons)
+        text = next((known.text for known in reasons if known.text), reason)
+        self.end = CallEnd(by, status, text, q850, elsewhere)
+        self.ended_at = self.loop.time()
+        self.state = CallState.ENDED
+        self.digits.close(self.end)
+        self._early.clear()
+        if self.media is not None:
+            self.statistics = self.media.finish(self.end)
+        self.emit(Ended(self.ended_at, self.end, self.statistics))
+        self.phone.call_ended(self)
+
+    @property
+    def label(self) -> str:
+        """How logs name this call."""
+        return f"call {self.usage.request.call_id[:12] if self.usage is not None else '-'}"

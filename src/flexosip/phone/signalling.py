@@ -1,0 +1,213 @@
+"""What a started phone runs on: sockets, SIP machines, the audio engine, all bound to one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flexosip.errors import ConfigurationError, FlexosipError, NetworkError
+from flexosip.media.engine import MediaEngine
+from flexosip.media.ports import PortAllocator
+from flexosip.media.virtual import VirtualEngine
+from flexosip.net.driver import SipDriver
+from flexosip.net.real import RealNetwork
+from flexosip.observe.trace import Direction, WireMessage
+from flexosip.sansio import Scheduler
+from flexosip.sip.agent import UserAgentCore
+from flexosip.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from flexosip.phone.media_session import MediaSession
+    from flexosip.phone.phone import Phone
+    from flexosip.sip.flow import Flow
+
+__all__ = ["Signalling"]
+
+logger = logging.getLogger(__name__)
+
+
+class Signalling:
+    """Everything between `Phone.start` and `Phone.close`.
+
+    Args:
+        phone: the phone it serves.
+        network: None for the real one, else a host or network of `flexosip.simulation`.
+        clock: None, or the virtual clock whose event loop runs.
+    """
+
+    def __init__(self, phone: Phone, network: Any, clock: Any) -> None:
+        self.phone = phone
+        self.loop = asyncio.get_running_loop()
+        if clock is not None and getattr(clock, "loop", self.loop) is not self.loop:
+            raise ConfigurationError("The phone's clock does not run this event loop.", advice="Start the program with clock.run(main()).")
+        if network is None:
+            network = RealNetwork(self.loop)
+        self.network = network
+        self.random = phone.random
+        self.scheduler = Scheduler(network.time())
+        self.driver = SipDriver(
+            network,
+            self.scheduler,
+            receive_datagram=self._receive_datagram,
+            receive_message=self._receive_message,
+            flow_failed=self._flow_failed,
+        )
+        self.core = UserAgentCore(self.scheduler, self._transmit, self._locate, random=self.random)
+        self.driver.receive_malformed = self.core.receive_malformed
+        self._configure_core()
+        # Sockets in memory have no descriptors that a thread could wait for: virtual time ticks the engine in the loop.
+        self.engine: MediaEngine | VirtualEngine = (
+            VirtualEngine(network.call_at, network.time, random=self.random) if hasattr(network, "network") else MediaEngine.shared().acquire()
+        )
+        self.ports: PortAllocator[Any] = PortAllocator(network.bind_media, *phone.media_ports, time=network.time, random=self.random)
+        self.cname = f"{self.random.getrandbits(48):012x}@flexosip"
+        self._background: set[asyncio.Task[Any]] = set()
+        self._closing: set[MediaSession] = set()
+        self._all_closed: asyncio.Future[None] | None = None
+        self._closed = False
+
+    def _configure_core(self) -> None:
+        core, phone = self.core, self.phone
+        core.accept = phone.accepts
+        core.on_invite = phone.incoming
+        core.contact_for = self._contact_for
+        core.options_status = phone.options_status
+        core.product = phone.user_agent
+
+    async def open(self, listen: Sequence[str], by_default: bool) -> None:
+        """Bind the sockets."""
+        if by_default:
+            await self.driver.listen()
+        else:
+            await self.driver.listen(tuple(listen))
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where we listen: `udp:HOST:PORT` and `tcp:HOST:PORT`."""
+        return [str(address) for address in self.driver.addresses]
+
+    def own_address(self, host: str) -> tuple[str, int | None]:
+        """Our host and port as `host` would see them, for the From of a phone without account."""
+        listening = [address for address in self.driver.addresses if address.transport == "udp"]
+        try:
+            own = self.network.local_address(host if self.is_numeric(host) else "192.0.2.1")
+        except NetworkError:
+            own = "127.0.0.1"
+        family = [address for address in listening if (":" in address.host) == (":" in own)]
+        return own, family[0].port if family else None
+
+    def new_tag(self) -> str:
+        """A fresh dialog tag of 64 random bits (RFC 3261 §19.3 asks for 32)."""
+        return f"{self.random.getrandbits(64):016x}"
+
+    def new_call_id(self) -> str:
+        """A fresh Call-ID."""
+        return f"{self.random.getrandbits(96):024x}"
+
+    def run(self, work: Awaitable[Any]) -> None:
+        """Run something in the background until it is done or the phone closes."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("background work failed", exc_info=task.exception())
+
+    async def close(self) -> None:
+        """Free all sockets and the engine."""
+        self._closed = True
+        for task in list(self._background):
+            task.cancel()
+        if self._background:
+            await asyncio.wait(list(self._background), timeout=0.2)
+        if self._closing:
+            self._all_closed = self.loop.create_future()
+            await asyncio.wait((self._all_closed,), timeout=0.5)
+        self.core.close()
+        await self.driver.close()
+        self.engine.release()
+
+    # -- between driver and core --------------------------------------------------------------------------------------
+
+    def _receive_datagram(self, data: bytes, flow: Flow) -> None:
+        if self.phone.wire_observers:
+            self._observe("in", data, flow)
+        self.core.receive_datagram(data, flow)
+
+    def _receive_message(self, data: bytes, flow: Flow) -> None:
+        if self.phone.wire_observers:
+            self._observe("in", data, flow)
+        self.core.receive_message(data, flow)
+
+    def _transmit(self, flow: Flow, data: bytes) -> None:
+        if self.phone.wire_observers:
+            self._observe("out", data, flow)
+        self.driver.transmit(flow, data)
+
+    def _observe(self, direction: Direction, data: bytes, flow: Flow) -> None:
+        message = WireMessage(self.network.time(), direction, flow.transport, flow.local, flow.remote, data)
+        for observer in self.phone.wire_observers:
+            try:
+                observer(message)
+            except Exception:
+                logger.exception("the on_wire observer failed")
+
+    def _flow_failed(self, flow: Flow, error: Exception) -> None:
+        self.core.flow_failed(flow, error)
+
+    def _locate(self, uri: SipUri, size: int, preferred: Flow | None, done: Callable[[Flow | None, Exception | None], None]) -> None:
+        accounts = [account for account in self.phone.accounts if account.server.host == uri.host]
+
+        def found(flow: Flow | None, error: Exception | None) -> None:
+            if flow is not None:
+                for account in accounts:
+                    account.server_addresses.add(flow.remote[0])
+            done(flow, error)
+
+        self.driver.locate(uri, size, preferred, found if accounts else done)
+
+    def _contact_for(self, flow: Flow) -> Any:
+        phone = self.phone
+        for account in phone.accounts:
+            if flow.remote[0] in account.server_addresses:
+                return account.contact(flow)
+        return phone.accounts[0].contact(flow) if phone.accounts else phone.contact(flow)
+
+    def contact_address(self, flow: Flow) -> tuple[str, int]:
+        """Host and port at which the peer of `flow` reaches us: for a connection that we opened, our listening port."""
+        return flow.local if flow.transport == "udp" else (flow.local[0], self.driver.listening_port(flow))
+
+    # -- media --------------------------------------------------------------------------------------------------------
+
+    def stream_closing(self, media: MediaSession) -> None:
+        """A stream is being closed; `close` waits for it."""
+        self._closing.add(media)
+
+    def stream_closed(self, media: MediaSession) -> None:
+        """The engine has freed its sockets."""
+        self._closing.discard(media)
+        if not self._closing and self._all_closed is not None and not self._all_closed.done():
+            self._all_closed.set_result(None)
+
+    @staticmethod
+    def is_numeric(host: str) -> bool:
+        """True for an IPv4 or IPv6 address."""
+        try:
+            ipaddress.ip_address(host.split("%")[0])
+        except ValueError:
+            return False
+        return True
+
+    async def resolve_media_host(self, host: str) -> str | None:
+        """The numeric address of a host name in a c= line, None when there is none (RFC 8866 §5.7)."""
+        try:
+            addresses = await self.network.resolve(host)
+        except FlexosipError as error:
+            logger.warning("the media address %r is unknown: %s", host, error)
+            return None
+        return addresses[0] if addresses else None

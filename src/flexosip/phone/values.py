@@ -1,0 +1,85 @@
+"""Checks of what users hand in: strings without control characters, headers, host and port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from flexosip.errors import ConfigurationError, FlexosipError
+from flexosip.sip.uri import SipUri
+
+__all__ = ["checked_text", "header_pairs", "parse_server"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
+_OURS = frozenset(
+    {
+        "via",
+        "from",
+        "to",
+        "call-id",
+        "cseq",
+        "contact",
+        "max-forwards",
+        "content-length",
+        "content-type",
+        "route",
+        "record-route",
+        "authorization",
+        "proxy-authorization",
+        "allow",
+        "supported",
+        "v",
+        "f",
+        "t",
+        "i",
+        "m",
+        "l",
+        "c",
+        "k",
+    }
+)
+
+
+def checked_text(value: str, what: str) -> str:
+    """`value` itself.
+
+    Raises:
+        ConfigurationError: (a ValueError) it contains a control character, which could forge a header.
+    """
+    if _CONTROL.search(value):
+        raise ConfigurationError(f"{what} contains a control character (a line break, for example), which is not allowed: {value[:80]!r}.")
+    return value
+
+
+def header_pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> tuple[tuple[str, str], ...]:
+    """Headers of the user as (name, value) pairs, checked.
+
+    Raises:
+        ConfigurationError: (a ValueError) a bad name, a control character, or a header that the library itself writes.
+    """
+    if headers is None:
+        return ()
+    pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    for name, value in pairs:
+        if not _TOKEN.match(name):
+            raise ConfigurationError(f"{name!r} is not a header name.")
+        checked_text(value, f"The header {name}")
+        if name.lower() in _OURS and name.lower() != "contact":
+            raise ConfigurationError(f"The header {name} is written by the library itself.")
+    return pairs
+
+
+def parse_server(text: str, what: str) -> SipUri:
+    """A server given as `HOST[:PORT]` or as a SIP URI; the user part is dropped.
+
+    Raises:
+        ConfigurationError: neither.
+    """
+    checked_text(text, what)
+    uri_text = text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}"
+    try:
+        uri = SipUri.parse(uri_text)
+    except (ValueError, FlexosipError) as error:
+        raise ConfigurationError(f"{what} {text!r} is neither HOST[:PORT] nor a SIP URI: {error}") from error
+    return SipUri(uri.scheme, None, uri.host, uri.port, uri.parameters)
