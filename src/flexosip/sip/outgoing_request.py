@@ -1,0 +1,177 @@
+"""One request of ours from the search for its next hop to its final response, with credentials when they are asked for.
+
+It is several client transactions one after the other: a 401 or 407 is followed by a new one with the next CSeq. Redirections (3xx)
+are not followed: they are the user's decision.
+
+RFC 3261 §8.1, §22
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flexosip.sip.client_transaction import InviteClientTransaction
+from flexosip.sip.message import Request, Response
+from flexosip.sip.transaction import TransactionFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flexosip.sip.agent import UserAgentCore
+    from flexosip.sip.client_transaction import ClientTransaction
+    from flexosip.sip.digest import DigestClient
+    from flexosip.sip.flow import Flow
+    from flexosip.sip.uri import SipUri
+
+__all__ = ["OutgoingRequest", "Result", "estimated_size"]
+
+Result = Response | TransactionFailure
+"""How a request ends."""
+
+_LARGEST_DATAGRAM = 1300
+"""Octets: what is larger goes over a congestion-controlled transport (RFC 3261 §18.1.1)."""
+_VIA_SIZE = 120
+_MOST_TRIES = 6
+"""Challenges in a row that are answered; the credentials themselves give up earlier."""
+
+
+class OutgoingRequest:
+    """Send `request` and get its final response.
+
+    Args:
+        core: the user agent.
+        request: without Via.
+        next_hop: where to send it.
+        auth: credentials for challenges, or None.
+        on_final: called with the final response or the failure; for an INVITE with each 2xx.
+        on_provisional: called with each 1xx.
+        prepare: called when the flow is known, before sending, again if the flow changes: it completes what depends on our address.
+        preferred: a flow to use if it leads to the next hop.
+        trusted: the host that may see the credentials; None: whatever the next hop turns out to be.
+        next_cseq: the CSeq number for a retry; by default one more.
+    """
+
+    __slots__ = (
+        "_auth", "_core", "_finished", "_large", "_next_cseq", "_next_hop", "_on_final", "_on_provisional", "_prepare", "_tries",
+        "_trusted", "flow", "request", "transaction",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        core: UserAgentCore,
+        request: Request,
+        next_hop: SipUri,
+        *,
+        auth: DigestClient | None,
+        on_final: Callable[[Result], None],
+        on_provisional: Callable[[Response], None] | None = None,
+        prepare: Callable[[Request, Flow], None] | None = None,
+        preferred: Flow | None = None,
+        trusted: str | None = None,
+        next_cseq: Callable[[], int] | None = None,
+    ) -> None:
+        self._core = core
+        self.request = request
+        self.flow = preferred
+        """Where it goes; before that is known, what was preferred."""
+        self.transaction: ClientTransaction | None = None
+        """The transaction of the latest try; None until it is sent."""
+        self._next_hop = next_hop
+        self._auth = auth
+        self._on_final = on_final
+        self._on_provisional = on_provisional
+        self._prepare = prepare
+        self._trusted = trusted
+        self._next_cseq = next_cseq
+        self._tries = 0
+        self._large = False
+        self._finished = False
+
+    def start(self) -> None:
+        """Look for the next hop and send."""
+        size = estimated_size(self.request)
+        self._large = size > _LARGEST_DATAGRAM
+        self._core.locate(self._next_hop, size, self.flow, self._located)
+
+    def stop(self) -> None:
+        """Forget about it: nothing more is called, nothing more is tried."""
+        self._finished = True
+        if self.transaction is not None:
+            self.transaction.abandon()
+
+    def stop_retrying(self) -> None:
+        """Report the next final response whatever it is, also a challenge."""
+        self._auth = None
+
+    @property
+    def invite_transaction(self) -> InviteClientTransaction | None:
+        """The transaction of an INVITE that was sent."""
+        transaction = self.transaction
+        return transaction if isinstance(transaction, InviteClientTransaction) else None
+
+    def _located(self, flow: Flow | None, error: Exception | None) -> None:
+        if self._finished:
+            return
+        if flow is None:
+            self._finish(TransactionFailure(503, str(error) or "No way to the next hop", error))
+            return
+        if self._prepare is not None:
+            self._prepare(self.request, flow)
+        if self._auth is not None and self._trusts(flow):
+            self._auth.authorize(self.request)
+        if not self._large and not flow.reliable and estimated_size(self.request) > _LARGEST_DATAGRAM:
+            # Only now, with body and credentials, it has become too large for a datagram.
+            self._large = True
+            self._core.locate(self._next_hop, estimated_size(self.request), flow, self._located)
+            return
+        self._send(flow)
+
+    def _send(self, flow: Flow) -> None:
+        self.flow = flow
+        self.transaction = self._core.stack.send_request(self.request, flow, on_response=self._on_response, on_failure=self._finish)
+
+    def _trusts(self, flow: Flow) -> bool:
+        # Whoever is called directly may challenge too: its realm says nothing, only the place where the request goes does.
+        if self._trusted is not None and flow.remote[0] != self._trusted:
+            return False
+        allowed = self._core.auth_allowed
+        return allowed is None or allowed(flow)
+
+    def _on_response(self, response: Response) -> None:
+        if self._finished and response.status >= 300:
+            return
+        if response.status < 200:
+            if self._on_provisional is not None:
+                self._on_provisional(response)
+        elif response.status in (401, 407) and self._retry(response):
+            return
+        else:
+            self._finish(response)
+
+    def _retry(self, response: Response) -> bool:
+        """Answer a challenge with a new request: next CSeq, same Call-ID and From tag (RFC 3261 §22.2)."""
+        auth, flow = self._auth, self.flow
+        if auth is None or flow is None or self._tries >= _MOST_TRIES or not self._trusts(flow):
+            return False
+        if not auth.challenged(response, self.request):
+            return False
+        self._tries += 1
+        request = self.request.copy()
+        request.headers.remove_first_value("Via")
+        number = self._next_cseq() if self._next_cseq is not None else self.request.cseq.number + 1
+        request.headers.set("CSeq", f"{number} {request.method}")
+        self.request = request
+        if flow.alive:
+            self._located(flow, None)
+        else:
+            self.start()
+        return True
+
+    def _finish(self, result: Result) -> None:
+        self._finished = True
+        self._on_final(result)
+
+
+def estimated_size(request: Request) -> int:
+    """Octets that `request` will have, Via included; a little more rather than less."""
+    return sum([len(name) + len(value) + 4 for name, value in request.headers]) + len(request.body) + len(str(request.uri)) + 60 + _VIA_SIZE
