@@ -50,6 +50,11 @@ _NAME_LIFETIME = 30.0
 
 _REMEMBERED = 1024
 
+_PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Target:
@@ -264,5 +269,6 @@ def _remember(table: dict[Address, float], remote: Address, until: float) -> Non
 
 
 def _is_private(ip: str) -> bool:
+    """True for the addresses of private networks (RFC 1918, RFC 4193) and of single links."""
     address = ipaddress.ip_address(ip)
-    return address.is_private and not address.is_loopback
+    return any(address.version == network.version and address in network for network in _PRIVATE)

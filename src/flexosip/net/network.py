@@ -69,10 +69,20 @@ class StreamConnection(Protocol):
 
     local: Address
     remote: Address
-    on_data: Callable[[bytes], None] | None
-    """Called with each piece that arrives."""
-    on_lost: Callable[[Exception | None], None] | None
-    """Called exactly once at the end, with None if one side closed in an orderly way."""
+
+    @property
+    def on_data(self) -> Callable[[bytes], None] | None:
+        """Called with each piece that arrives."""
+
+    @on_data.setter
+    def on_data(self, callback: Callable[[bytes], None] | None) -> None: ...
+
+    @property
+    def on_lost(self) -> Callable[[Exception | None], None] | None:
+        """Called exactly once at the end, with None if one side closed in an orderly way; soon, if that was before it was set."""
+
+    @on_lost.setter
+    def on_lost(self, callback: Callable[[Exception | None], None] | None) -> None: ...
 
     def write(self, data: bytes) -> None:
         """Send; a peer that does not read long enough loses the connection."""

@@ -27,12 +27,13 @@ class RealStreamConnection(asyncio.Protocol):
     def __init__(self, on_connected: Callable[[RealStreamConnection], None] | None = None) -> None:
         self.local: Address = ("", 0)
         self.remote: Address = ("", 0)
-        self.on_lost: Callable[[Exception | None], None] | None = None
         self._on_connected = on_connected
         self._on_data: Callable[[bytes], None] | None = None
         self._early: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._closing = False
+        self._on_lost: Callable[[Exception | None], None] | None = None
+        self._lost: tuple[Exception | None] | None = None
 
     @property
     def on_data(self) -> Callable[[bytes], None] | None:
@@ -46,6 +47,17 @@ class RealStreamConnection(asyncio.Protocol):
             early, self._early = self._early, []
             for piece in early:
                 callback(piece)
+
+    @property
+    def on_lost(self) -> Callable[[Exception | None], None] | None:
+        """Called once at the end; soon, if that was before it was set."""
+        return self._on_lost
+
+    @on_lost.setter
+    def on_lost(self, callback: Callable[[Exception | None], None] | None) -> None:
+        self._on_lost = callback
+        if callback is not None and self._lost is not None:
+            asyncio.get_running_loop().call_soon(callback, *self._lost)
 
     def write(self, data: bytes) -> None:
         """Send in order."""
@@ -92,8 +104,9 @@ class RealStreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._transport = None
-        if self.on_lost is not None:
-            self.on_lost(exc)
+        self._lost = (exc,)
+        if self._on_lost is not None:
+            self._on_lost(exc)
 
 
 class RealListener:

@@ -114,8 +114,6 @@ class VirtualHost:
         except BaseException:
             near.abort()
             raise
-        if near.closed:
-            raise connect_failure(remote, ConnectionResetError(errno.ECONNRESET, "connection reset by peer"))
         return near
 
     async def resolve(self, host: str) -> list[str]:

@@ -53,7 +53,8 @@ class VirtualConnection:
         self._peer: VirtualConnection | None = None
         self._on_data: Callable[[bytes], None] | None = None
         self._early: list[bytes] = []
-        self.on_lost: Callable[[Exception | None], None] | None = None
+        self._on_lost: Callable[[Exception | None], None] | None = None
+        self._lost: tuple[Exception | None] | None = None
         self._stalled: deque[bytes | None] = deque()  # None is the end of the stream
         self._stalled_since = 0.0
         self._last_arrival = 0.0
@@ -77,6 +78,17 @@ class VirtualConnection:
             early, self._early = self._early, []
             for piece in early:
                 callback(piece)
+
+    @property
+    def on_lost(self) -> Callable[[Exception | None], None] | None:
+        """Called once at the end; soon, if that was before it was set."""
+        return self._on_lost
+
+    @on_lost.setter
+    def on_lost(self, callback: Callable[[Exception | None], None] | None) -> None:
+        self._on_lost = callback
+        if callback is not None and self._lost is not None:
+            self._network.schedule(self._network.time(), callback, self._lost)
 
     def write(self, data: bytes) -> None:
         """Send in order."""
@@ -169,8 +181,9 @@ class VirtualConnection:
         if not self.closed:
             self.closed = self._closing = True
             self._host.connections.discard(self)
-            if self.on_lost is not None:
-                self.on_lost(error)
+            self._lost = (error,)
+            if self._on_lost is not None:
+                self._on_lost(error)
 
     def _finish_soon(self, error: Exception | None) -> None:
         # Not at once: a callback never runs inside the call that caused it.
