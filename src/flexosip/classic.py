@@ -39,6 +39,7 @@ class FlexoSIP:
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._calls: list[Call] = []
         self._current: Call | None = None
+        self._registered: set[Any] = set()
         self._signals: dict[int, Any] = {}
 
     # -- the steps ----------------------------------------------------------------------------------------------------
@@ -254,8 +255,12 @@ class FlexoSIP:
             self._run_event(call, self.event_terminated, call)
 
     def _registration_event(self, account: Any, event: Any) -> None:
-        if account.registered and not event.refreshed:
+        known = account in self._registered
+        if account.registered and not known:
+            self._registered.add(account)
             self._events.put(lambda: self._run_event(None, self.event_registered))
+        elif not account.registered and known:
+            self._registered.discard(account)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         logger.info("signal %d: hanging up and unregistering", number)

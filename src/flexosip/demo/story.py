@@ -139,8 +139,8 @@ class Demo:
 
     def _registered(self, phone: Phone) -> None:
         account = phone.accounts[0]
-        expires = account.registration.expires if account.registration is not None else None
-        self._report("registered", aor=str(account.aor), expires=expires)
+        expires = account.event.expires if account.event is not None else 0.0
+        self._report("registered", aor=str(account.aor), expires=round(expires))
         self._note(f"{account.display_name} is registered", account.display_name.lower() if account.display_name else None)
 
     # -- the acts -----------------------------------------------------------------------------------------------------
