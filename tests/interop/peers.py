@@ -304,7 +304,7 @@ class Baresip(Process):
 
     @property
     def heard(self) -> Path:
-        """The recording of what it heard in its last call (WAV); complete when the call is over."""
+        """What it heard in its last call, or since its sound was last started anew (a resume); WAV, complete when the call is over."""
         recordings = sorted(self.folder.glob("dump-*-dec.wav"), key=lambda path: path.stat().st_mtime)
         assert recordings, "baresip has recorded nothing"
         return recordings[-1]
