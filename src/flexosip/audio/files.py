@@ -105,13 +105,25 @@ def read_mono(reader: AudioReader, rate: int, *, piece: float = 0.2) -> Iterator
     Raises:
         MediaError: the file fails on the way.
     """
-    resampler = None if reader.rate == rate else Resampler(reader.rate, rate)
     frames = max(round(piece * reader.rate), 1)
+    if reader.rate == rate:
+        while data := reader.read(frames):
+            yield to_mono(data, reader.channels)
+        return
+    resampler = Resampler(reader.rate, rate)
+    # The filter's delay is taken off at the begin and what it adds at the end: the sound keeps its length and its place.
+    skip = 2 * round(resampler.delay * rate)
+    taken = given = 0
     while data := reader.read(frames):
         mono = to_mono(data, reader.channels)
-        if resampler is not None:
-            mono = resampler.process(mono)
-        if mono:
-            yield mono
-    if resampler is not None and (rest := resampler.flush()):
-        yield rest
+        taken += len(mono) // 2
+        out = resampler.process(mono)
+        skipped = min(skip, len(out))
+        skip -= skipped
+        if len(out) > skipped:
+            given += len(out) - skipped
+            yield out[skipped:]
+    rest = resampler.flush()[skip:]
+    missing = 2 * round(taken * rate / reader.rate) - given
+    if missing > 0:
+        yield rest[:missing]
