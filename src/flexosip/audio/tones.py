@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from array import array
+from functools import lru_cache
 
-from flexosip.audio.pcm import from_samples
+from flexosip.audio.pcm import from_samples, samples_of
 from flexosip.audio.sources import Cadence, Tone
 from flexosip.errors import ConfigurationError
 
@@ -124,19 +125,19 @@ class ToneGenerator:
         rate: samples a second. Frequencies that this rate cannot carry are refused (ConfigurationError).
     """
 
-    __slots__ = ("_at", "_left", "_ramp", "_step", "_steps", "rate")
+    __slots__ = ("_amplitude", "_at", "_left", "_ramp", "_step", "_steps", "rate")
 
     def __init__(self, tone: Tone, rate: int) -> None:
-        amplitude = 32768.0 * math.sqrt(2.0) * 10.0 ** (tone.level / 20.0)
+        self._amplitude = 32768.0 * math.sqrt(2.0) * 10.0 ** (tone.level / 20.0)
         self.rate = rate
         self._left = None if tone.duration is None else round(tone.duration * rate)
         self._ramp = max(round(_RAMP_SECONDS * rate), 1)
-        self._steps: list[tuple[tuple[tuple[float, float], ...], int]] = []
+        self._steps: list[tuple[tuple[float, ...], int]] = []
         for frequencies, seconds in tone.steps:
             if any(hz >= rate / 2 for hz in frequencies):
                 raise ConfigurationError(f"{max(frequencies)} Hz cannot be played at {rate} samples a second.")
             length = 0 if tone.steady else max(round(seconds * rate), 1)
-            self._steps.append((tuple((2 * math.pi * hz / rate, amplitude) for hz in frequencies), length))
+            self._steps.append((tuple(map(float, frequencies)), length))
         self._step = 0
         self._at = 0
 
@@ -162,27 +163,51 @@ class ToneGenerator:
                 self._step = (self._step + 1) % len(self._steps)
         return b"".join(parts)
 
-    def _sound(self, frequencies: tuple[tuple[float, float], ...], length: int, count: int) -> bytes:
+    def _sound(self, frequencies: tuple[float, ...], length: int, count: int) -> bytes:
         if not frequencies:
             return bytes(2 * count)
-        start, sin = self._at, math.sin
-        values = [0.0] * count
-        for turn, amplitude in frequencies:
-            values = [value + amplitude * sin(turn * n) for n, value in enumerate(values, start)]
+        start, ramp = self._at, self._ramp
+        pcm = _steady(frequencies, self._amplitude, self.rate, start, count)
         # Where the sound ends: of the step or of the whole, whichever is nearer.
         ends = [start + left for left in (self._left,) if left is not None]
         if length:
             ends.append(length)
         end = min(ends) if ends else None
-        ramp = self._ramp
-        if start < ramp or (end is not None and start + count > end - ramp):
-            for index in range(count):
-                inside = start + index + 1
-                if end is not None:
-                    inside = min(inside, end - start - index)
-                if inside <= ramp:
-                    values[index] *= 0.5 - 0.5 * math.cos(math.pi * inside / (ramp + 1))
-        return from_samples(array("h", [max(-32768, min(32767, round(value))) for value in values]))
+        if start >= ramp and (end is None or start + count <= end - ramp):
+            return pcm
+        samples = samples_of(pcm)
+        for index in range(count):
+            inside = start + index + 1
+            if end is not None:
+                inside = min(inside, end - start - index)
+            if inside <= ramp:
+                samples[index] = round(samples[index] * (0.5 - 0.5 * math.cos(math.pi * inside / (ramp + 1))))
+        return from_samples(samples)
+
+
+def _steady(frequencies: tuple[float, ...], amplitude: float, rate: int, start: int, count: int) -> bytes:
+    """`count` samples of a tone that began `start` samples ago."""
+    if not all(hz == int(hz) for hz in frequencies):
+        return _computed(frequencies, amplitude, rate, start, count)
+    # Whole Hertz repeat every second: the tones of all calls come out of one table.
+    second = _one_second(frequencies, amplitude, rate)
+    at = start % rate
+    if at + count <= rate:
+        return second[2 * at : 2 * (at + count)]
+    return (second * ((at + count) // rate + 1))[2 * at : 2 * (at + count)]
+
+
+@lru_cache(maxsize=32)
+def _one_second(frequencies: tuple[float, ...], amplitude: float, rate: int) -> bytes:
+    return _computed(frequencies, amplitude, rate, 0, rate)
+
+
+def _computed(frequencies: tuple[float, ...], amplitude: float, rate: int, start: int, count: int) -> bytes:
+    values = [0.0] * count
+    for hz in frequencies:
+        turn = 2 * math.pi * hz / rate
+        values = [value + amplitude * math.sin(turn * n) for n, value in enumerate(values, start)]
+    return from_samples(array("h", [max(-32768, min(32767, round(value))) for value in values]))
 
 
 def tone_pcm(tone: Tone, rate: int, seconds: float | None = None) -> bytes:
