@@ -102,6 +102,7 @@ class FakePhone:
     rings: list[tuple[float, str, float, str | None]] = field(default_factory=list)
     cancelled: list[float] = field(default_factory=list)
     running: bool = False
+    addresses: tuple[str, ...] = ("udp:192.0.2.17:5060",)
     registration_error: Exception | None = None
     _handler: Callable[[Any], Awaitable[Any]] | None = None
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)

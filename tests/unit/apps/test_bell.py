@@ -272,8 +272,9 @@ def test_a_wrong_password_ends_the_bell_and_a_silent_registrar_does_not(tmp_path
     assert not phone.running
     scene = Scene(tmp_path, config, FakePhone(registration_error=ServerUnreachable("no answer")))
     scene.play(nothing)
-    assert scene.events[0][0] == "error"
-    assert "keeps trying" in scene.events[0][1]["explain"]
+    assert scene.events[0] == ("listening", {"address": "192.0.2.17:5060", "transport": "udp"})
+    assert scene.events[1][0] == "error"
+    assert "keeps trying" in scene.events[1][1]["explain"]
 
 
 class _Trigger:

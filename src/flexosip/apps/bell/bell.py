@@ -59,7 +59,8 @@ class Bell:
     Args:
         config: the settings.
         phone: a phone that is not started; None: made from the settings.
-        report: called with each event: `mode`, `triggered`, `swallowed`, `pending`, `calling`, `rang`, `refused`, `error`.
+        report: called with each event: `listening`, `incoming`, `mode`, `triggered`, `swallowed`, `pending`, `calling`, `rang`,
+            `refused`, `locked`, `error`.
         store: where the mode is kept; None: see `default_store_path`.
         triggers: None: those of the settings.
         wall: seconds since 1970.
@@ -114,6 +115,9 @@ class Bell:
             self._start_triggers()
             self.phone.on_call(self._on_call)
             await self.phone.start(wait_registered=False)
+            for listener in self.phone.addresses:
+                transport, _, address = listener.partition(":")
+                self._report("listening", address=address, transport=transport)
             self._settle()
             if self.config.account.aor is not None:
                 await self._registered()
@@ -212,6 +216,7 @@ class Bell:
     async def _on_call(self, call: Call) -> None:
         now = self._now()
         user, host = _caller(call)
+        self._report("incoming", **{"call_id": call.id, "from": str(call.remote)})
         if not self._access.allows(user, host):
             self._report("refused", call_id=call.id, reason="caller")
             await call.reject(403)

@@ -43,6 +43,8 @@ ExecStart={command}
 # A mistake in the settings (2) or a wrong password (5) does not get better by trying again.
 Restart=on-failure
 RestartPreventExitStatus=2 5
+# ended by systemctl stop
+SuccessExitStatus=130
 RestartSec=10
 TimeoutStopSec=5
 DynamicUser=yes

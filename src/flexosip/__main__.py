@@ -1,0 +1,10 @@
+"""`python -m flexosip`."""
+
+from __future__ import annotations
+
+import sys
+
+from flexosip.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Which account a command uses: from the flags, from config.toml, from the environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexosip.apps.settings import Table, nearest, read_settings_text, read_toml
+from flexosip.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flexosip import Phone
+
+__all__ = ["AccountOptions", "add_account_options", "config_places", "create_phone", "load_accounts", "resolve_account"]
+
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+_ACCOUNT_KEYS = (
+    "aor", "password", "password_file", "auth_user", "realm", "registrar", "proxy",
+    "display_name", "transport", "tls_ca", "listen", "codecs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOptions:
+    """What `Phone` is told."""
+
+    aor: str | None = None
+    password: str | None = field(default=None, repr=False)
+    auth_user: str | None = None
+    realm: str | None = None
+    registrar: str | None = None
+    proxy: str | None = None
+    display_name: str | None = None
+    transport: str | None = None
+    tls_ca: str | None = None
+    listen: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = ()
+
+
+def add_account_options(parser: argparse.ArgumentParser) -> None:
+    """The flags of contract that say who we are and how we are reached."""
+    group = parser.add_argument_group("account")
+    group.add_argument("--account", metavar="A", help="sip:user@host[:port], or the name of an account in config.toml")
+    group.add_argument("--password-file", metavar="F", help="file whose first line is the password (or set FLEXOSIP_PASSWORD)")
+    group.add_argument("--auth-user", metavar="U", help="user name for the password, where it differs from the account's")
+    group.add_argument("--registrar", metavar="HOST[:PORT]", help="where to register, if not at the account's host")
+    group.add_argument("--proxy", metavar="HOST[:PORT]", help="where to send everything, whatever the account's host resolves to")
+    group.add_argument("--transport", choices=TRANSPORTS, help="udp unless told otherwise")
+    group.add_argument(
+        "--tls-ca", metavar="FILE", help="certificate authority of the server; its certificate must name the account's domain"
+    )
+    group.add_argument("--listen", metavar="HOST:PORT", action="append", default=[], help="where to listen; may be repeated")
+    group.add_argument("--codec", metavar="NAME", action="append", default=[], help="codec to offer, best first; may be repeated")
+    group.add_argument("--display-name", metavar="TEXT", help="the name that other phones show")
+
+
+def config_places(root: Path = Path("/")) -> list[Path]:
+    """Where config.toml is looked for; the nearer comes later and wins."""
+    user = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return [root / "etc/flexosip/config.toml", Path(user).expanduser() / "flexosip/config.toml"]
+
+
+def load_accounts(places: list[Path]) -> tuple[dict[str, AccountOptions], str | None]:
+    """(accounts by name, name of the default account) of all config files that are there.
+
+        default = "home"
+        [account.home]
+        aor = "sip:620@fritz.box"
+        password_file = "fritz.password"
+
+    Raises:
+        ConfigurationError: with file, line and key.
+    """
+    accounts: dict[str, AccountOptions] = {}
+    default: str | None = None
+    default_of: Table | None = None
+    for place in places:
+        if not place.is_file():
+            continue
+        top = read_toml(place)
+        top.check_keys(("default", "account"))
+        if "default" in top:
+            default, default_of = top.text("default"), top
+        named = top.table("account")
+        for name in named or ():
+            assert named is not None
+            table = named.table(name)
+            assert table is not None
+            accounts[name] = _account(table)
+    if default is not None and default not in accounts and default_of is not None:
+        raise default_of.error("default", f"there is no account {default!r}; known are {', '.join(accounts) or 'none'}.")
+    return accounts, default
+
+
+def _account(table: Table) -> AccountOptions:
+    table.check_keys(_ACCOUNT_KEYS)
+    aor = table.text("aor")
+    if aor is None:
+        raise table.error(None, 'the address is missing: write, for example, aor = "sip:620@fritz.box".')
+    password, password_file = table.text("password", secret=True), table.text("password_file")
+    if password is not None and password_file is not None:
+        raise table.error("password_file", "password and password_file exclude each other.")
+    if password_file is not None:
+        try:
+            password = read_password(table.path.parent / Path(password_file).expanduser())
+        except ConfigurationError as error:
+            raise table.error("password_file", str(error)) from error
+    listen = table.text("listen")
+    return AccountOptions(
+        aor=aor,
+        password=password,
+        auth_user=table.text("auth_user"),
+        realm=table.text("realm"),
+        registrar=table.text("registrar"),
+        proxy=table.text("proxy"),
+        display_name=table.text("display_name"),
+        transport=table.choice("transport", TRANSPORTS, "udp") if "transport" in table else None,
+        tls_ca=table.text("tls_ca"),
+        listen=(listen,) if listen is not None else (),
+        codecs=table.texts("codecs"),
+    )
+
+
+def read_password(path: Path) -> str:
+    """The first line of a file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or the line is empty.
+    """
+    lines = read_settings_text(path).splitlines()
+    if not lines or not lines[0]:
+        raise ConfigurationError(f"{path}: is empty; its first line must be the password.")
+    return lines[0]
+
+
+def resolve_account(options: argparse.Namespace, places: list[Path] | None = None) -> AccountOptions:
+    """What the flags, the environment and config.toml say together; the flags win.
+
+    Raises:
+        ConfigurationError: an account without that name, an unreadable file.
+    """
+    wanted: str | None = options.account
+    if wanted is not None and ("@" in wanted or ":" in wanted):
+        account = AccountOptions(aor=wanted)
+    else:
+        accounts, default = load_accounts(config_places() if places is None else places)
+        name = wanted if wanted is not None else default
+        if name is not None and name not in accounts:
+            hint = f" The nearest is {nearest(name, accounts)!r}." if accounts else ""
+            raise ConfigurationError(
+                f"There is no account {name!r} in config.toml.{hint}", advice="Give --account sip:user@host, or write it into config.toml."
+            )
+        account = accounts[name] if name is not None else AccountOptions()
+    changes: dict[str, Any] = {
+        key: value
+        for key in ("auth_user", "registrar", "proxy", "transport", "tls_ca", "display_name")
+        if (value := getattr(options, key)) is not None
+    }
+    if options.listen:
+        changes["listen"] = tuple(options.listen)
+    if options.codec:
+        changes["codecs"] = tuple(options.codec)
+    if options.password_file is not None:
+        changes["password"] = read_password(Path(options.password_file).expanduser())
+    elif os.environ.get("FLEXOSIP_PASSWORD"):
+        changes["password"] = os.environ["FLEXOSIP_PASSWORD"]
+    account = replace(account, **changes)
+    if account.tls_ca is not None and not Path(account.tls_ca).is_file():
+        raise ConfigurationError(f"--tls-ca: there is no file {account.tls_ca}.")
+    if account.aor is None and account.password is not None and options.password_file is None:
+        # FLEXOSIP_PASSWORD may be set for other commands; a phone without an account needs none
+        account = replace(account, password=None)
+    return account
+
+
+def create_phone(account: AccountOptions, **settings: Any) -> Phone:
+    """The phone for an account; `settings` go to `Phone` where the account says nothing."""
+    from flexosip import Phone
+
+    told: dict[str, Any] = {
+        "aor": account.aor,
+        "password": account.password,
+        "auth_user": account.auth_user,
+        "realm": account.realm,
+        "registrar": account.registrar,
+        "proxy": account.proxy,
+        "display_name": account.display_name,
+        "transport": account.transport,
+    }
+    if account.tls_ca is not None:
+        told["tls_ca"] = account.tls_ca
+    if account.listen:
+        told["listen"] = account.listen
+    if account.codecs:
+        told["codecs"] = account.codecs
+    return Phone(**{**settings, **told})
