@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flexosip.sip.agent import UserAgentCore
-from flexosip.sip.digest import DigestClient
 from flexosip.sip.dialog import Dialog
+from flexosip.sip.digest import DigestClient
 from flexosip.sip.flow import Flow
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.invite import InviteUsage, UsageEnd

@@ -42,10 +42,8 @@ logger = logging.getLogger(__name__)
 Locate = "Callable[[SipUri, int, Flow | None, Callable[[Flow | None, Exception | None], None]], None]"
 """(next hop, octets of the message, preferred flow, done): calls `done(flow, None)` or `done(None, error)`, at once or later."""
 
-_KNOWN_METHODS = frozenset(
-    "ACK BYE CANCEL INFO INVITE MESSAGE NOTIFY OPTIONS PRACK PUBLISH REFER REGISTER SUBSCRIBE UPDATE".split()
-)
 _OWN_METHODS = frozenset({"ACK", "BYE", "CANCEL", "INFO", "INVITE", "OPTIONS"})
+_KNOWN_METHODS = _OWN_METHODS | {"MESSAGE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
 _WITHIN_DIALOGS_ONLY = frozenset({"BYE", "INFO", "UPDATE", "PRACK"})
 _RING_REFRESH = 50.0
 """Seconds after which an unanswered call's last 1xx is repeated; the RFC wants one at every minute (§13.3.1.1)."""
