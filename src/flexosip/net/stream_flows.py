@@ -85,7 +85,7 @@ class StreamFlows:
         self.timed_out = 0
         self._listeners: list[Listener] = []
         self._connections: dict[int, SipConnection] = {}  # by identity, in the order of their age
-        self._opened: dict[Address, SipConnection] = {}
+        self._by_remote: dict[Address, SipConnection] = {}
         self._opening: dict[Address, asyncio.Task[SipConnection]] = {}
         self._complained = -_COMPLAIN_EVERY
         self._closed = False
@@ -159,16 +159,15 @@ class StreamFlows:
     def _add(self, connection: StreamConnection, *, accepted: bool) -> SipConnection:
         added = SipConnection(self, connection, accepted=accepted)
         self._connections[id(added)] = added
-        if not accepted:
-            self._opened[connection.remote] = added
+        self._by_remote[connection.remote] = added
         added.start()
         return added
 
     def lost(self, gone: SipConnection, error: NetworkError) -> None:
         """A connection is over."""
         self._connections.pop(id(gone), None)
-        if self._opened.get(gone.flow.remote) is gone:
-            del self._opened[gone.flow.remote]
+        if self._by_remote.get(gone.flow.remote) is gone:
+            del self._by_remote[gone.flow.remote]
         if self._all_gone is not None and not self._connections:
             self._all_gone.set()
         self.failed(gone.flow, error)
@@ -176,9 +175,9 @@ class StreamFlows:
     # -- connecting ------------------------------------------------------------------------------------------------
 
     def existing(self, remote: Address) -> Flow | None:
-        """The flow of a living connection that we opened to `remote`."""
-        opened = self._opened.get(remote)
-        return opened.flow if opened is not None and opened.flow.alive else None
+        """The flow of a living connection whose other end is `remote`, whoever opened it."""
+        known = self._by_remote.get(remote)
+        return known.flow if known is not None and known.flow.alive else None
 
     async def connect(self, remote: Address, timeout: float, *, local: str | None = None) -> Flow:
         """The flow of a connection to `remote`: the one there is, or a new one.

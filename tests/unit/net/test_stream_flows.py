@@ -75,6 +75,17 @@ def test_a_connection_is_used_again_and_opened_once(clock: VirtualClock, network
     two_peers(clock, network, story)
 
 
+def test_a_connection_that_the_peer_opened_is_used_for_its_very_address(clock: VirtualClock, network: VirtualNetwork) -> None:
+    async def story(near: SipPeer, far: SipPeer) -> None:
+        near.driver.transmit(await near.locate("sip:10.0.0.2;transport=tcp"), message())
+        await asyncio.sleep(1)
+        accepted = far.messages[0][1]
+        assert far.locate_now(f"sip:10.0.0.1:{accepted.remote[1]};transport=tcp") is accepted
+        assert await far.locate("sip:10.0.0.1;transport=tcp") is not accepted
+
+    two_peers(clock, network, story)
+
+
 def test_a_lost_connection_fails_its_flow_and_the_next_request_opens_another(clock: VirtualClock, network: VirtualNetwork) -> None:
     async def story(near: SipPeer, far: SipPeer) -> None:
         flow = await near.locate("sip:10.0.0.2;transport=tcp")
