@@ -45,7 +45,7 @@ def nothing_is_left(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     left += [f"task {name}" for clock in clocks for name in clock.unfinished]
     left += [f"virtual socket {open_socket!r}" for network in networks for open_socket in network.open_sockets]
     left += [f"socket of a driver, {address}" for driver in drivers for address in driver.addresses]
-    left += [f"{driver.scheduler.pending} timers of a driver's scheduler" for driver in drivers if driver.scheduler.pending]
+    left += [f"timers of a driver's scheduler: {_waiting(driver)}" for driver in drivers if driver.scheduler.pending]
     left += _threads_left(threads) + _descriptors_left(descriptors)
     if left:
         pytest.fail("left behind: " + "; ".join(left), pytrace=False)
@@ -89,6 +89,12 @@ def _instances_of(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]
 
     monkeypatch.setattr(kind, "__init__", noted)
     return made
+
+
+def _waiting(driver: SipDriver) -> str:
+    """What the timers would call: only that helps to find who left them."""
+    callbacks = [timer.callback for _, _, timer in driver.scheduler._heap if timer.callback is not None]
+    return ", ".join(getattr(callback, "__qualname__", repr(callback)) for callback in callbacks)
 
 
 def _threads_left(before: set[threading.Thread]) -> list[str]:
