@@ -94,9 +94,9 @@ async def test_a_registration_that_is_too_brief_is_made_longer(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_the_registration_is_refreshed_with_stale_nonces_too(tmp_path: Path) -> None:
-    async with Kamailio(tmp_path, max_expires=6, nonce_seconds=3) as kamailio, account(kamailio, transport="udp") as phone:
+    async with Kamailio(tmp_path, max_expires=16, nonce_seconds=3) as kamailio, account(kamailio, transport="udp") as phone:
         first = kamailio.contacts()
-        for _ in range(14):
+        for _ in range(26):
             await asyncio.sleep(1)
             assert kamailio.contacts() == first, "the binding must never lapse"
         assert (await phone.wait_registered()).registered
@@ -129,6 +129,8 @@ async def test_two_phones_call_each_other_through_the_proxy(tmp_path: Path) -> N
             call.record(heard, side="in")
             await asyncio.sleep(1)
             await call.send_digits("12")
-            end = await asyncio.wait_for(call.wait_ended(), 5)
-        assert end.by == "remote"
+            await asyncio.wait_for(call.wait_ended(), 5)
+        # the other side may hang up before the last packets of the last digit are out: then the block ends in send_digits
+        assert call.end is not None
+        assert call.end.by == "remote"
     assert_tone(heard, 600, seconds=0.9)
