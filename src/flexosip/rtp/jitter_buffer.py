@@ -7,7 +7,7 @@ since (`_stalled`). The first packet that is there decides; the gap is the diffe
     gap <= stalled  play it. If gap < stalled, it was late and the delay has grown by the difference: so it adapts up
 
 Loss, late packets, silence suppression, events sent instead of sound and a changed packet time are so one case. It adapts down by
-the lowest fill within two seconds: if some packets were always left over, one is left out, where it is quiet if possible.
+the packet that came last of all within two seconds: if even that one had to wait for others, one is left out, a quiet one if possible.
 RFC 3550 appendix A.1 for sequence numbers that jump.
 """
 
@@ -139,11 +139,14 @@ class JitterBuffer:
         Returns:
             True if it waits for its playout now; False if it was late, a duplicate, empty or out of order beyond repair.
         """
-        if self._started and (sequence - self._head) & 0xFFFF < _CAPACITY:
+        ahead = (sequence - self._head) & 0xFFFF
+        if ahead < _CAPACITY and self._started:
             slot = sequence & _MASK
             if self._ring[slot] is None and payload:
                 self._ring[slot] = payload
                 self._times[slot] = timestamp
+                if ahead < self._low:
+                    self._low = ahead
                 self._count = count = self._count + 1
                 if count > self._limit:
                     self._drop_first()
@@ -228,12 +231,10 @@ class JitterBuffer:
             return self._get_irregular()
         self._ring[slot] = None
         self._head = (head + 1) & 0xFFFF
-        self._count = count = self._count - 1
+        self._count -= 1
         if len(payload) != self._payload_size:
             self._learn_packet_time(payload)
         self._due = (self._due + self.ticks) & 0xFFFFFFFF
-        if count < self._low:
-            self._low = count
         self._window -= 1
         if not self._window:
             self._adapt()
@@ -247,6 +248,8 @@ class JitterBuffer:
             self._buffering = self._fresh = False
             self._due = self._times[self._first() & _MASK]
             self._stalled = 0
+            # What came while nothing was played tells nothing about the delay.
+            self._new_window()
         if not self._count:
             self._stall()
             return None
@@ -280,7 +283,6 @@ class JitterBuffer:
             self._learn_packet_time(payload)
         self._due = (timestamp + self.ticks) & 0xFFFFFFFF
         self._stalled = 0
-        self._low = min(self._low, self._count)
         self._window -= 1
         if self._window <= 0:
             self._adapt()
@@ -337,8 +339,8 @@ class JitterBuffer:
         self._shrink = 0
 
     def _adapt(self) -> None:
-        """A window is over: were there always packets left over?"""
-        if self._low > 1 and self._low * self.ticks > self._min_delay:
+        """A window is over: was every packet there so early that it waited for others?"""
+        if 1 < self._low < _CAPACITY and self._low * self.ticks > self._min_delay:
             self._shrink = _SHRINK_PATIENCE
         self._new_window()
 

@@ -166,6 +166,16 @@ def test_jitter_up_to_80_ms_and_a_tenth_reordered_lose_under_one_per_cent_within
     assert max(heard.delays[300:]) <= 0.12 + 0.08
 
 
+def test_packets_that_are_late_again_and_again_make_the_delay_longer_until_they_are_in_time() -> None:
+    arrivals = [(n * 0.02 + (0.1 if n % 10 == 5 else 0.01), n, n) for n in range(1000)]
+    buffer = JitterBuffer()
+    heard = run(buffer, arrivals, 19.0)
+    late = [n for n in range(heard.numbers[-1]) if n not in set(heard.numbers)]
+    assert late
+    assert max(late) < 200
+    assert max(heard.delays[200:]) <= 0.14
+
+
 def test_after_the_jitter_the_delay_comes_down_again() -> None:
     rng = random.Random(3)
     arrivals = [(n * 0.02 + (rng.random() * 0.08 if n < 1000 else 0.005), n, n) for n in range(4000)]
