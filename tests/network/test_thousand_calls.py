@@ -52,7 +52,6 @@ def test_a_thousand_calls_at_five_percent_loss_leave_nothing_behind() -> None:
             async with asyncio.timeout(70):
                 while callee.calls or caller.calls:
                     await asyncio.sleep(1)
-            assert caller.core.statistics().dialogs == 0
             await asyncio.sleep(40)
             for phone in (caller, callee):
                 statistics = phone.core.statistics()

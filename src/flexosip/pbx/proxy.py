@@ -198,7 +198,8 @@ class ForkingProxy:
         response.raw = None
         if response.status < 200:
             branch.provisional = True
-            self._arm_timer_c(context, branch)
+            if not branch.cancelled:
+                self._arm_timer_c(context, branch)
             self._cancel_if_wanted(branch)
             if not context.finished and not branch.cancelled and context.request.method == "INVITE":
                 context.server.respond(response)
@@ -302,10 +303,11 @@ class ForkingProxy:
         if isinstance(transaction, InviteClientTransaction) and transaction.is_pending and not branch.cancel_sent:
             branch.cancel_sent = True
             self._stack.send_cancel(transaction, branch.cancel_headers, on_final=lambda result: None)
+            if branch.timer is not None:
+                branch.timer.cancel()
             # §9.1: a phone that answers the CANCEL but not the INVITE is given up after 64*T1.
-            self._stack.scheduler.call_later(
-                self._stack.timers.long, lambda: transaction.fail(TransactionFailure(408, "No final response after CANCEL"))
-            )
+            failure = TransactionFailure(408, "No final response after CANCEL")
+            branch.timer = self._stack.scheduler.call_later(self._stack.timers.long, transaction.fail, failure)
 
     # -- within a call ------------------------------------------------------------------------------------------------
 

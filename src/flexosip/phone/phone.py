@@ -7,6 +7,7 @@ import enum
 import ipaddress
 import logging
 import random as random_module
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ __all__ = ["Phone", "RingOutcome", "RingResult"]
 logger = logging.getLogger(__name__)
 
 CallHandler = Callable[[Call], Awaitable[Any]]
+_CONNECTION_HOST = re.compile(rb"(?m)^c=IN IP[46] ([0-9A-Fa-f.:]{2,45})")
 _CLOSE_WAIT = 1.8
 """Seconds that `close` gives BYE, CANCEL and the un-REGISTER; all in all it takes at most 2."""
 
@@ -537,9 +539,18 @@ class Phone:
         uri = SipUri("sip", user, host, port)
         return NameAddr(uri if flow.transport == "udp" else uri.with_parameter("transport", flow.transport))
 
-    def create_media(self, session: CallSession, flow: Flow) -> MediaSession:
-        """Sockets and stream for a call whose signalling takes `flow`; the same local address serves the sound."""
-        return MediaSession(self.signalling, session, flow.local[0], (flow.advertised or flow.local)[0], self.formats)
+    def create_media(self, session: CallSession, flow: Flow, offer: bytes = b"") -> MediaSession:
+        """Sockets and stream for a call whose signalling takes `flow`.
+
+        The local address of the signalling serves the sound too, unless `offer` speaks of the other address family.
+        """
+        host = flow.local[0]
+        advertised = (flow.advertised or flow.local)[0]
+        asked = _CONNECTION_HOST.search(offer)
+        if asked is not None and (b":" in asked.group(1)) != (":" in host):
+            own = self.signalling.address_towards(asked.group(1).decode("ascii", "replace"))
+            host = advertised = own or host
+        return MediaSession(self.signalling, session, host, advertised, self.formats)
 
     # -- being called -------------------------------------------------------------------------------------------------
 

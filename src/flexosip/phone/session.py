@@ -262,7 +262,7 @@ class CallSession:
         if self.media is not None:
             return self._offer_body
         assert usage.flow is not None
-        media = self.phone.create_media(self, usage.flow)
+        media = self.phone.create_media(self, usage.flow, usage.request.body)
         request = usage.request
         try:
             if request.body:

@@ -28,6 +28,9 @@ __all__ = ["Signalling"]
 
 logger = logging.getLogger(__name__)
 
+_ANY_HOST = "192.0.2.1"
+"""Some host that is not here (RFC 5737): the way to it is the default route. Nothing is ever sent there."""
+
 
 class Signalling:
     """Everything between `Phone.start` and `Phone.close`.
@@ -89,13 +92,17 @@ class Signalling:
         """Where we listen: `udp:HOST:PORT` and `tcp:HOST:PORT`."""
         return [str(address) for address in self.driver.addresses]
 
+    def address_towards(self, host: str) -> str | None:
+        """Our numeric address from which packets to `host` leave; None when there is no way."""
+        try:
+            return self.network.local_address(host) if self.is_numeric(host) else None
+        except NetworkError:
+            return None
+
     def own_address(self, host: str) -> tuple[str, int | None]:
         """Our host and port as `host` would see them, for the From of a phone without account."""
         listening = [address for address in self.driver.addresses if address.transport == "udp"]
-        try:
-            own = self.network.local_address(host if self.is_numeric(host) else "192.0.2.1")
-        except NetworkError:
-            own = "127.0.0.1"
+        own = self.address_towards(host if self.is_numeric(host) else _ANY_HOST) or "127.0.0.1"
         family = [address for address in listening if (":" in address.host) == (":" in own)]
         return own, family[0].port if family else None
 
