@@ -259,15 +259,18 @@ class JitterBuffer:
         timestamp = self._times[first & _MASK]
         gap = (timestamp - self._due + 0x80000000 & 0xFFFFFFFF) - 0x80000000
         missing = (first - self._head) & 0xFFFF
-        if gap > self._stalled and gap - self._stalled <= self._max_delay + missing * self.ticks:
+        short = gap - self._stalled
+        # Less than half a packet is a sender that rounds, or a payload that is a sample short: no reason to make up a packet.
+        tolerance = self.ticks >> 1
+        if tolerance < short <= self._max_delay + missing * self.ticks:
             # The head stays: what is missing may still come until what follows is played.
             self._stalled += self.ticks
             self.lost += missing > 0
             self.reason = "lost"
             return None
-        if gap < 0 or gap > self._stalled:
+        if short > tolerance or gap < -tolerance:
             self.resyncs += 1
-        elif gap < self._stalled:
+        elif short < -tolerance:
             self._grow()
         return self._play(first, timestamp)
 

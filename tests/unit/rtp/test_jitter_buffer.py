@@ -362,6 +362,17 @@ def test_to_shorten_the_delay_it_leaves_out_a_quiet_packet_rather_than_a_loud_on
     assert left_out == 0
 
 
+@pytest.mark.parametrize("off", [-3, -1, 1, 3])
+def test_timestamps_that_do_not_fit_the_payloads_to_the_sample_make_no_holes(off: int) -> None:
+    buffer = JitterBuffer()
+    played = []
+    for n in range(100):
+        buffer.put(n, n * (FRAME + off), payload(n))
+        played.append(buffer.get())
+    assert [frame for frame in played if frame] == [payload(n) for n in range(99)]
+    assert (buffer.resyncs, buffer.underruns, buffer.target_delay) == (0, 0, 0.04)
+
+
 def test_empty_payloads_are_passed_over() -> None:
     buffer = JitterBuffer()
     assert not buffer.put(1, 0, b"")
