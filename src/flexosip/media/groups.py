@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Group", "GroupTable"]
 
 GRID_MS = 2
+_HAIR = 1e-6
+"""Seconds by which a deadline may be early: rounding, so that a timer of the clock that fires a hair early does not spin."""
 FULL = 24
 """Streams in a group before the next one is opened."""
 MAX_CATCH_UP = 3
@@ -37,7 +39,7 @@ class Group:
         self.channels: list[Channel] = []
         self.reader: SocketReader = new_reader(virtual)
         self._origin = origin + phase * GRID_MS / 1000
-        self._count = max(0, math.ceil((now - self._origin) / self.period - 1e-6))
+        self._count = max(0, math.ceil((now - self._origin) / self.period - _HAIR))
 
     @property
     def deadline(self) -> float:
@@ -46,7 +48,7 @@ class Group:
 
     def begin_tick(self, now: float) -> int:
         """Advance the deadline past one that is due; returns the number of packet times given up since it is too long ago."""
-        behind = int((now - self.deadline) / self.period)
+        behind = int((now - self.deadline) / self.period + _HAIR)
         skipped = behind if behind > MAX_CATCH_UP else 0
         self._count += 1 + skipped
         return skipped
@@ -101,7 +103,7 @@ class GroupTable:
 
     def due(self, now: float) -> list[Group]:
         """The groups whose deadline has come, the earliest first."""
-        found = [group for groups in self._groups.values() for group in groups if group.deadline <= now]
+        found = [group for groups in self._groups.values() for group in groups if group.deadline <= now + _HAIR]
         if len(found) > 1:
             found.sort(key=lambda group: group.deadline)
         return found

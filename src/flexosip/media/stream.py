@@ -38,7 +38,8 @@ class MediaStream:
     """
 
     __slots__ = (
-        "_core", "_feeders", "_format", "_on_event", "_post", "_prompts", "_sources", "closed", "final_statistics", "id", "loop", "settings",
+        "_core", "_feeders", "_format", "_on_event", "_post", "_prompts", "_sources", "closed", "final_statistics", "id",
+        "loop", "settings",
     )  # fmt: skip
 
     def __init__(

@@ -19,9 +19,6 @@ __all__ = ["VirtualEngine"]
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 1e-6
-"""Seconds: rounding of the clock, so that a timer that fires a hair early does not spin."""
-
 
 class VirtualEngine:
     """An engine with the interface of `MediaEngine`.
@@ -79,7 +76,7 @@ class VirtualEngine:
     def _run(self) -> None:
         self._timer = None
         core = self._core
-        core.tick(self._time() + _PATIENCE)
+        core.tick(self._time())
         while core.outbox:
             outbox, core.outbox = core.outbox, []
             for stream_id, event in outbox:
