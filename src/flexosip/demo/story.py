@@ -120,13 +120,10 @@ class Demo:
                 account=AccountSettings(aor=f"sip:bell@127.0.0.1:{port}"),
                 language=self._language,
             )
-            await house.start(wait_registered=False)
-            self._name_phone(house, "house phone")
-            await house.wait_registered()
+            await house.start()
             self._registered(house)
             bell = Bell(config, phone=bell_phone, report=self._bell_report, store=Store(state / "bell.json"), triggers=[])
             await stack.enter_async_context(_closing(house))
-            bell_phone.on_registration(lambda account, event: self._name_phone(bell_phone, "bell"))
             await stack.enter_async_context(bell)
             self._registered(bell_phone)
             await self._call_in(house, config)
@@ -135,7 +132,14 @@ class Demo:
 
     def _phone(self, aor: str, password: str, name: str) -> Phone:
         network = TappedNetwork(RealNetwork(), self._sound, lambda address: self._names.__setitem__(address, name.lower()))
-        return Phone(aor, password=password, display_name=name, listen=("127.0.0.1:0",), network=network)
+        phone = Phone(aor, password=password, display_name=name, listen=("127.0.0.1:0",), network=network)
+
+        @phone.on_wire
+        def note_address(message: WireMessage) -> None:
+            if message.local not in self._names:
+                self._name(*message.local, name.lower())
+
+        return phone
 
     def _registered(self, phone: Phone) -> None:
         account = phone.accounts[0]
@@ -235,12 +239,6 @@ class Demo:
     def _name(self, host: str, port: int, name: str) -> None:
         self._names[(host, port)] = name
         self._ladder.lanes.add((host, port), name)
-
-    def _name_phone(self, phone: Phone, name: str) -> None:
-        for address in phone.addresses:
-            host, port = address.split(":", 1)[1].rsplit(":", 1)
-            if (host, int(port)) not in self._names:
-                self._name(host, int(port), name)
 
     def _wire(self, message: WireMessage) -> None:
         self._trace.record(message)

@@ -19,6 +19,7 @@ Kind = Literal["register", "setup", "success", "failure", "goodbye", "message", 
 
 _COMPACT = {"f": "from", "t": "to", "i": "call-id", "m": "contact", "v": "via", "c": "content-type", "s": "subject", "l": "content-length"}
 _USER = re.compile(r"(?i)\b(?:sips?|tel):([^@;>\s?]*)(?:@([^;>\s?]*))?")
+_TOKEN_USER = re.compile(r"[0-9a-f]{16,}")
 _STATUS_WORDS = {
     100: "one moment",
     180: "it rings",
@@ -128,6 +129,9 @@ def summarize(data: bytes) -> Summary:
         found = _USER.search(start[1])
         # a URI without a user is all host: sip:fritz.box
         target = found.group(1)[:40] if found else ""
+        if _TOKEN_USER.fullmatch(target) and (called := _USER.search(headers.get("to", ""))):
+            # A Contact's random user says nothing to a person; whom the caller meant does.
+            target = called.group(1)[:40]
     expires = headers.get("expires", "").strip() == "0" or bool(re.search(r";\s*expires\s*=\s*0\b", headers.get("contact", "")))
     return Summary(
         method=method,

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random as random_module
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flexosip.errors import ConfigurationError, NetworkError, RemoteProtocolError
@@ -272,16 +272,17 @@ class Pbx:
 
     def _on_register(self, request: Request, transaction: ServerTransaction) -> None:
         assert isinstance(request.uri, SipUri)
+        user = request.to.uri.unescaped_user if isinstance(request.to.uri, SipUri) else None
+        if user is None:
+            # Before the challenge: no password makes this an address of record (RFC 3261 §10.3 step 5).
+            transaction.respond(request.create_response(400, "To Needs a SIP Address"))
+            return
         verified = self._registrar_digest.verify(request)
         if not isinstance(verified, Verified):
             challenges = self._registrar_digest.challenge(stale=verified.stale)
             if "Authorization" in request.headers and not verified.stale:
-                self._emit("refused", request.to.uri.unescaped_user or "" if isinstance(request.to.uri, SipUri) else "")
+                self._emit("refused", user)
             transaction.respond(request.create_response(401, headers=[("WWW-Authenticate", value) for value in challenges]))
-            return
-        user = request.to.uri.unescaped_user if isinstance(request.to.uri, SipUri) else None
-        if user is None:
-            transaction.respond(request.create_response(400, "To Needs a SIP Address"))
             return
         if user != verified.username:
             transaction.respond(request.create_response(403, "Not Your Address"))
@@ -334,7 +335,10 @@ class Pbx:
             transaction.respond(request.create_response(404))
             return
         now = self._now()
-        targets = [Target(binding.uri, binding.flow) for user in users for binding in self.locations.bindings(user, now)]
+        # A binding may hold escaped headers; a Request-URI may not, and a Route from there would send our calls anywhere.
+        targets = [
+            Target(replace(binding.uri, headers=None), binding.flow) for user in users for binding in self.locations.bindings(user, now)
+        ]
         if not targets:
             transaction.respond(request.create_response(480))
             return

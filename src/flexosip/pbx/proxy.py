@@ -24,6 +24,7 @@ from flexosip.sip.client_transaction import InviteClientTransaction
 from flexosip.sip.flow import Flow
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Request, Response
+from flexosip.sip.outgoing_request import estimated_size
 from flexosip.sip.response_routing import response_flow
 from flexosip.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from flexosip.sip.stack import SipStack
@@ -40,6 +41,8 @@ TIMER_C = 180.0
 """Seconds that a branch may ring without a new provisional response (RFC 3261 §16.6 step 11)."""
 _ELSEWHERE = (("Reason", 'SIP;cause=200;text="Call completed elsewhere"'),)
 _FINAL_FOR_ALL = 600
+_OWN_HEADERS = 180
+"""Octets of our two Record-Route values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ class ForkingProxy:
         if known is not None and known.alive:
             found(known, None)
         else:
-            self._locate(branch.target.uri, len(context.request.raw or b"") + 300, None, found)
+            self._locate(branch.target.uri, estimated_size(context.request) + _OWN_HEADERS, None, found)
 
     def _send_branch(self, context: _Context, branch: _Branch, flow: Flow) -> None:
         request = self._copy(context.request, branch.target.uri)
@@ -342,7 +345,7 @@ class ForkingProxy:
             else:
                 self.forward(request, server, (Target(uri, flow),))
 
-        self._locate(hop, len(request.raw or b"") + 200, None, found)
+        self._locate(hop, estimated_size(request), None, found)
 
     def forward_ack(self, request: Request, hop: SipUri) -> None:
         """Forward the ACK of a 2xx; it has no transaction and no answer (RFC 3261 §16.11)."""
@@ -352,7 +355,7 @@ class ForkingProxy:
             if flow is not None and isinstance(uri, SipUri):
                 self._stack.send(self._copy(request, uri), flow)
 
-        self._locate(hop, len(request.raw or b"") + 200, None, found)
+        self._locate(hop, estimated_size(request), None, found)
 
 
 def _rank(status: int) -> int:

@@ -198,6 +198,8 @@ class _Session:
 
     challenge: Challenge
     cnonce: str
+    registering: bool
+    """The registrar's: a proxy of the same realm need not know its nonces, and two credentials make an INVITE too long for UDP."""
     count: int = 0
 
 
@@ -234,7 +236,7 @@ class DigestClient:
         self._password = password
         self._random = random
         self._allow_md5 = allow_md5
-        self._sessions: dict[tuple[bool, str], _Session] = {}
+        self._sessions: dict[tuple[bool, str, bool], _Session] = {}
         self._chains: dict[str, _Chain] = {}
 
     def __repr__(self) -> str:
@@ -275,9 +277,10 @@ class DigestClient:
         return chain
 
     def _learn(self, challenge: Challenge, request: Request, chain: _Chain) -> bool:
-        key = (challenge.proxy, challenge.realm)
+        realm = (challenge.proxy, challenge.realm)
+        key = (*realm, request.method == "REGISTER")
         used = _nonce_used(request, challenge)
-        tries = chain.by_realm[key] = chain.by_realm.get(key, 0) + 1
+        tries = chain.by_realm[realm] = chain.by_realm.get(realm, 0) + 1
         if used is not None:
             # First time in this chain: the nonce was kept from before, the server has only forgotten it, or says so by stale.
             allowed = (used != challenge.nonce and tries == 1) or (challenge.stale and tries <= 2)
@@ -285,16 +288,22 @@ class DigestClient:
                 self._sessions.pop(key, None)
                 return False
         self._sessions.pop(key, None)
-        self._sessions[key] = _Session(challenge, self._new_cnonce())
+        self._sessions[key] = _Session(challenge, self._new_cnonce(), key[2])
         if len(self._sessions) > MAX_CHALLENGES:
             del self._sessions[next(iter(self._sessions))]
         return True
 
     def authorize(self, request: Request) -> None:
-        """Put credentials for every realm known into `request`, in place of those it carries."""
+        """Put credentials for every realm known into `request`, in place of those it carries.
+
+        Challenges to REGISTER are answered in REGISTERs only, all others in all other requests.
+        """
         request.headers.remove("Authorization")
         request.headers.remove("Proxy-Authorization")
+        registering = request.method == "REGISTER"
         for session in self._sessions.values():
+            if session.registering is not registering:
+                continue
             name = "Proxy-Authorization" if session.challenge.proxy else "Authorization"
             request.headers.add(name, self._credentials(session, request))
 
