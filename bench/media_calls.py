@@ -83,7 +83,7 @@ async def engine(calls: int, play: bool) -> None:
         return bound
 
     loop = asyncio.get_running_loop()
-    media = MediaEngine.acquire()
+    media = MediaEngine.shared().acquire()
     ports = PortAllocator(bind, 20000, 60000)
     pairs = [ports.allocate("127.0.0.1") for _ in range(calls)]
     say({"ports": [pair.port for pair in pairs]})

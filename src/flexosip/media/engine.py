@@ -21,7 +21,6 @@ from flexosip.media.prompts import PromptCache
 from flexosip.media.recorder import ThreadWriter
 from flexosip.media.statistics import EngineStatistics
 from flexosip.media.stream import MediaStream, next_stream_id
-from flexosip.media.virtual import VirtualEngine
 
 __all__ = ["MediaEngine"]
 
@@ -36,7 +35,7 @@ _LONGEST_SLEEP = 0.02
 class MediaEngine:
     """All streams of a process, on one thread.
 
-    Use `MediaEngine.acquire()` and `release`; the thread exists only while there are streams.
+    Use `MediaEngine.shared().acquire()` and `release`; the thread exists only while there are streams.
     """
 
     _shared: ClassVar[MediaEngine | None] = None
@@ -59,19 +58,11 @@ class MediaEngine:
             cls._shared = cls()
         return cls._shared
 
-    @classmethod
-    def acquire(cls, network: Any = None) -> MediaEngine | VirtualEngine:
-        """An engine for one user, to be given back by `release`.
-
-        Args:
-            network: a virtual network's host gets an engine of its own on the virtual clock; else it is the one of the process.
-        """
-        if getattr(network, "virtual", False):
-            return VirtualEngine(network.call_at, network.time, random=getattr(network, "random", None))
-        engine = cls.shared()
-        with engine._lock:
-            engine._users += 1
-        return engine
+    def acquire(self) -> MediaEngine:
+        """Count one more user."""
+        with self._lock:
+            self._users += 1
+        return self
 
     def release(self) -> None:
         """Count one user less; after the last one the threads end as soon as all streams are closed (`join` waits for that)."""
