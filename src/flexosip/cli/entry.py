@@ -19,6 +19,7 @@ from flexosip.errors import FlexosipError
 __all__ = ["COMMANDS", "run"]
 
 COMMANDS = {
+    "demo": "see it work: a PBX, a bell and a house phone on this machine",
     "call": "call a phone; play, press keys, record",
     "answer": "take calls; play, echo, record",
     "register": "register an account",
@@ -63,9 +64,12 @@ def _run(words: list[str], output: Output) -> int:
         return DONE
     name = words.pop(0)
     if name not in COMMANDS:
-        what = "flag" if name.startswith("-") else "command"
+        if name.startswith("-"):
+            raise UsageError(
+                f"There is no flag {name!r} before the command; the flags of a command stand behind it.", advice="See: flexosip --help"
+            )
         raise UsageError(
-            f"There is no {what} {name!r}. The nearest command is {nearest(name, COMMANDS)!r}; commands are {', '.join(COMMANDS)}.",
+            f"There is no command {name!r}. The nearest command is {nearest(name, COMMANDS)!r}; commands are {', '.join(COMMANDS)}.",
             advice="See: flexosip --help",
         )
     command: Any = importlib.import_module(f"flexosip.cli.{name}")

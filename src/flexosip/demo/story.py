@@ -24,9 +24,9 @@ from flexosip.apps.bell.store import Store
 from flexosip.audio.levels import level
 from flexosip.demo.wiretap import TappedNetwork
 from flexosip.net.real import RealNetwork
-from flexosip.observe import Address, Chapter, Ladder, Note, Trace, WireMessage, ladder_svg, media_story, write_pcap
+from flexosip.observe import Address, Chapter, Ladder, Mark, Note, Trace, WireMessage, ladder_svg, media_story, write_pcap
 from flexosip.pbx import Pbx
-from flexosip.phone.events import Answered, CallEvent, DigitPressed, Ended, Ringing
+from flexosip.phone.events import Answered, CallEvent, DigitPressed, Ended, PlaybackStarted, Ringing
 
 __all__ = ["Demo", "DemoResult"]
 
@@ -77,6 +77,7 @@ class Demo:
         self._media: list[WireMessage] = []
         self._notes: list[Note | Chapter] = []
         self._ladder = Ladder(order=_ORDER, colour=colour)
+        self._marks: list[Mark] = []
         self._names: dict[Address | str, str] = {}
         self._house_done = asyncio.Event()
 
@@ -214,6 +215,8 @@ class Demo:
     def _bell_event(self, call: Call, event: CallEvent) -> None:
         if isinstance(event, DigitPressed):
             self._report("digit", call_id=call.id, digit=event.digit, via=event.via)
+        elif isinstance(event, PlaybackStarted):
+            self._marks.append(Mark(event.at, "bell", "house phone", f"“{Path(event.source).stem}”", "sound"))
 
     def _bell_report(self, event: str, **fields: Any) -> None:
         if event in ("mode", "triggered", "swallowed"):
@@ -266,7 +269,7 @@ class Demo:
             subtitle="Real SIP and RTP on one machine: flexosip demo",
             notes=self._notes,
             phases=phases,
-            marks=marks,
+            marks=[*marks, *self._marks],
         )
         svg.write_text(drawing, encoding="utf-8")
         pcap = self._out / "demo.pcap"
