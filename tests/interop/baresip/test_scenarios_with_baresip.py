@@ -58,6 +58,7 @@ async def test_two_baresips_press_keys_and_record_each_others_tone(tmp_path: Pat
         assert len(two.heard.read_bytes()) > 8000
 
 
+@pytest.mark.peer("kamailio")
 async def test_baresip_registers_and_is_called_through_kamailio(tmp_path: Path) -> None:
     async with Kamailio(tmp_path / "kamailio") as kamailio, Baresip(tmp_path / "baresip", registrar=kamailio.address) as baresip:
         await baresip.wait_registered()
