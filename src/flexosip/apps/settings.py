@@ -85,9 +85,8 @@ def _key_lines(text: str) -> dict[KeyPath, int]:
         header = _HEADER.match(line)
         if header is not None:
             table = _inside_arrays(_parts(header[2]), arrays, header[1] == "[[")
-            lines.setdefault(table, number)
-            if table and isinstance(table[-1], int):
-                lines.setdefault(table[:-1], number)
+            for length in range(1, len(table) + 1):
+                lines.setdefault(table[:length], number)
             continue
         entry = _ENTRY.match(line)
         if entry is None:

@@ -77,8 +77,10 @@ class PhoneReporter:
 
     def incoming(self, call: Call) -> None:
         """Tell that somebody calls."""
-        caller = str(call.remote) if call.remote is not None else ""
-        self._output.event("incoming", f"Call from {caller}", **{"call_id": call.id, "from": caller})
+        caller = str(call.remote.uri) if call.remote is not None else ""
+        name = call.remote.display_name if call.remote is not None else ""
+        words = f"Call from {caller}" + (f" ({name})" if name else "")
+        self._output.event("incoming", words, **{"call_id": call.id, "from": caller, "display_name": name})
 
     def calling(self, target: str, call: Call | None = None) -> None:
         """Tell that we call."""

@@ -216,7 +216,7 @@ class Bell:
     async def _on_call(self, call: Call) -> None:
         now = self._now()
         user, host = _caller(call)
-        self._report("incoming", **{"call_id": call.id, "from": str(call.remote)})
+        self._report("incoming", **{"call_id": call.id, "from": str(call.remote.uri) if call.remote is not None else ""})
         if not self._access.allows(user, host):
             self._report("refused", call_id=call.id, reason="caller")
             await call.reject(403)

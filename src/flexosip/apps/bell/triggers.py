@@ -83,7 +83,7 @@ class GpioTrigger:
             raise TriggerUnavailable(f"The trigger {self.source} cannot be used: {error}", advice=error.advice) from error
         except Exception as error:  # gpiozero and each pin library below it have error trees of their own
             raise TriggerUnavailable(
-                f"The trigger {self.source} cannot be used: {str(error) or type(error).__name__}.",
+                f"The trigger {self.source} cannot be used: {str(error).rstrip('.! ') or type(error).__name__}.",
                 advice="Is this a Raspberry Pi, is lgpio installed, and may this user use /dev/gpiochip0 (group gpio)?",
             ) from error
         self._device.when_activated = within_loop(on_edge)

@@ -1,0 +1,130 @@
+"""Which account a command uses."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from flexosip.cli.accounts import AccountOptions, add_account_options, config_places, resolve_account
+from flexosip.errors import ConfigurationError
+
+CONFIG = """\
+default = "home"
+
+[account.home]
+aor = "sip:620@fritz.box"
+password = "geheim"
+transport = "tcp"
+codecs = ["PCMU"]
+
+[account.work]
+aor = "sip:me@work.test"
+registrar = "sip.work.test:5070"
+"""
+
+
+def resolve(*words: str, files: dict[Path, str] | None = None) -> AccountOptions:
+    parser = argparse.ArgumentParser()
+    add_account_options(parser)
+    for path, text in (files or {}).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return resolve_account(parser.parse_args(words), list(files or {}))
+
+
+def test_without_anything_there_is_no_account() -> None:
+    assert resolve() == AccountOptions()
+
+
+def test_an_address_and_flags(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("geheim\nmore\n")
+    account = resolve(
+        "--account", "sip:a@b:5070", "--password-file", str(tmp_path / "pw"), "--proxy", "p", "--registrar", "r:5080",
+        "--auth-user", "x", "--transport", "tcp", "--listen", "127.0.0.1:0", "--listen", "[::1]:0",
+        "--codec", "PCMU", "--codec", "PCMA", "--display-name", "Bell",
+    )  # fmt: skip
+    assert account == AccountOptions(
+        aor="sip:a@b:5070",
+        password="geheim",
+        auth_user="x",
+        registrar="r:5080",
+        proxy="p",
+        display_name="Bell",
+        transport="tcp",
+        listen=("127.0.0.1:0", "[::1]:0"),
+        codecs=("PCMU", "PCMA"),
+    )
+
+
+def test_names_and_the_default_come_from_the_config(tmp_path: Path) -> None:
+    files = {tmp_path / "config.toml": CONFIG}
+    home = AccountOptions(aor="sip:620@fritz.box", password="geheim", transport="tcp", codecs=("PCMU",))
+    assert resolve(files=files) == home
+    assert resolve("--account", "home", "--transport", "udp", files=files).transport == "udp"
+    assert resolve("--account", "work", files=files).registrar == "sip.work.test:5070"
+    assert resolve("--account", "sip:x@y", files=files) == AccountOptions(aor="sip:x@y")
+
+
+def test_the_nearer_config_wins(tmp_path: Path) -> None:
+    near = '[account.work]\naor = "sip:you@work.test"\n'
+    files = {tmp_path / "etc" / "config.toml": CONFIG, tmp_path / "user" / "config.toml": near}
+    assert resolve("--account", "work", files=files) == AccountOptions(aor="sip:you@work.test")
+    assert resolve(files=files).aor == "sip:620@fritz.box"
+
+
+def test_etc_comes_first_and_the_user_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/u/config")
+    assert config_places() == [Path("/etc/flexosip/config.toml"), Path("/u/config/flexosip/config.toml")]
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", "/u")
+    assert config_places()[1] == Path("/u/.config/flexosip/config.toml")
+
+
+def test_the_flag_wins_over_the_environment_and_that_over_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {tmp_path / "config.toml": CONFIG}
+    monkeypatch.setenv("FLEXOSIP_PASSWORD", "from the environment")
+    assert resolve(files=files).password == "from the environment"
+    (tmp_path / "pw").write_text("from the file\n")
+    assert resolve("--password-file", str(tmp_path / "pw"), files=files).password == "from the file"
+    assert resolve().password is None
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "sentence"),
+    [
+        (("--account", "hom"), CONFIG, "There is no account 'hom' in config.toml. The nearest is 'home'."),
+        (("--account", "home"), "", "There is no account 'home' in config.toml."),
+        (
+            (),
+            CONFIG.replace('default = "home"', 'default = "hom"'),
+            "config.toml:1: default: there is no account 'hom'; known are home, work",
+        ),
+        (
+            (),
+            CONFIG.replace("registrar", "registar"),
+            "config.toml:11: account.work.registar: unknown key. The nearest known key",
+        ),
+        ((), CONFIG.replace('aor = "sip:me@work.test"', ""), "config.toml:9: account.work: the address is missing"),
+        ((), CONFIG.replace("[account.home]", "[acount.home]"), "config.toml:3: acount: unknown key. The nearest known key is 'account'"),
+        ((), CONFIG.replace('password = "geheim"', 'password_file = "nowhere"'), "config.toml:5: account.home.password_file:"),
+        (("--password-file", "nowhere"), "", "nowhere: cannot be read: No such file"),
+        (("--tls-ca", "nowhere"), "", "--tls-ca: there is no file nowhere"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, words: tuple[str, ...], text: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(*words, files={tmp_path / "config.toml": text})
+    assert sentence in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_an_empty_password_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("\nx\n")
+    with pytest.raises(ConfigurationError, match="its first line must be the password"):
+        resolve("--password-file", str(tmp_path / "pw"))
+
+
+def test_the_password_is_not_in_the_repr() -> None:
+    assert "geheim" not in repr(AccountOptions(password="geheim"))
