@@ -18,7 +18,6 @@ from flexosip.sip.invite_client import OutgoingInvite
 from flexosip.sip.invite_server import IncomingInvite
 from flexosip.sip.outgoing_request import OutgoingRequest, Result, estimated_size
 from flexosip.sip.stack import RandomSource, SipStack, StackStatistics
-from flexosip.sip.transaction import contains_tag
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -102,6 +101,7 @@ class UserAgentCore:
         stack.on_request = self._receive_request
         stack.on_ack = self._receive_ack
         stack.accept = self._accepts
+        stack.works_on = self._works_on
         self.dialogs: dict[DialogId, DialogUsage] = {}
         self.extra_methods: frozenset[str] = frozenset()
         """Methods that `on_other` answers, for the Allow header; MESSAGE belongs to `on_message`."""
@@ -240,6 +240,7 @@ class UserAgentCore:
         on_final: Callable[[Result], None],
         flow: Flow | None,
         trusted: str | None,
+        on_provisional: Callable[[Response], None] | None = None,
     ) -> OutgoingRequest:
         """Send a request made by `dialog.create_request`."""
 
@@ -248,7 +249,14 @@ class UserAgentCore:
             return dialog.local_cseq
 
         return self.request(
-            request, dialog.next_hop, auth=auth, on_final=on_final, preferred=flow, trusted=trusted, next_cseq=next_cseq
+            request,
+            dialog.next_hop,
+            auth=auth,
+            on_final=on_final,
+            on_provisional=on_provisional,
+            preferred=flow,
+            trusted=trusted,
+            next_cseq=next_cseq,
         )
 
     def send_ack(
@@ -258,7 +266,7 @@ class UserAgentCore:
         transaction: InviteClientTransaction | None,
         flow: Flow | None,
         body: bytes | None = None,
-        then: Callable[[], None] | None = None,
+        then: Callable[[bool], None] | None = None,
     ) -> None:
         """Acknowledge a 2xx: a request of its own to the remote target, through the route set (RFC 3261 §13.2.2.4).
 
@@ -266,7 +274,7 @@ class UserAgentCore:
             invite: the INVITE; the ACK has its CSeq and its credentials.
             transaction: it repeats the ACK for each repeated 2xx.
             body: the answer to an offer in the 2xx.
-            then: called when the ACK is out, or cannot be sent.
+            then: called with True when the ACK is out, with False when it cannot be sent.
         """
         ack = dialog.create_request("ACK", cseq=invite.cseq.number, body=body or b"", content_type=SDP)
 
@@ -283,11 +291,14 @@ class UserAgentCore:
                 if transaction is not None:
                     transaction.set_ack(dialog.remote_tag, found, data)
             if then is not None:
-                then()
+                then(found is not None)
 
         self.locate(dialog.next_hop, estimated_size(ack), flow, located)
 
     # -- incoming -----------------------------------------------------------------------------------------------------
+
+    def _works_on(self, method: str) -> bool:
+        return method in _OWN_METHODS or self.on_other is not None or method in self.allow
 
     def _accepts(self, request: Request, flow: Flow) -> bool:
         if self.accept is None:
@@ -295,7 +306,7 @@ class UserAgentCore:
         try:
             if request.method == "CANCEL" and self.stack.find_cancelled(request) is not None:
                 return True
-            if contains_tag(request.headers.get("To") or "") and dialog_id_of(request) in self.dialogs:
+            if request.to.tag is not None and dialog_id_of(request) in self.dialogs:
                 return True
         except SipParseError:
             # Malformed enough that it belongs to nothing of ours.
@@ -305,7 +316,7 @@ class UserAgentCore:
     def _receive_request(self, request: Request, transaction: ServerTransaction) -> None:
         if request.method == "CANCEL":
             self._receive_cancel(request, transaction)
-        elif contains_tag(request.headers.get("To") or "") and request.to.tag is not None:
+        elif request.to.tag is not None:
             self._receive_in_dialog(request, transaction)
         else:
             self._receive_outside(request, transaction)

@@ -49,12 +49,10 @@ class ClientTransaction:
         data: the request as bytes.
         on_response: called with each provisional response and with the final one.
         on_failure: called once instead of a final response.
-        remove: called with the key when the transaction has ended.
-        settled: called once when nothing final is awaited any more.
     """
 
     __slots__ = (
-        "_data", "_deadline", "_interval", "_layer", "_on_failure", "_on_response", "_remove", "_settled", "_timer", "expires", "flow",
+        "_data", "_deadline", "_interval", "_layer", "_on_failure", "_on_response", "_timer", "expires", "flow",
         "key", "request", "state",
     )  # fmt: skip
 
@@ -68,8 +66,6 @@ class ClientTransaction:
         *,
         on_response: Callable[[Response], None],
         on_failure: Callable[[TransactionFailure], None],
-        remove: Callable[[tuple[str, str]], None],
-        settled: Callable[[], None],
     ) -> None:
         self._layer = layer
         self.request: Request | None = request
@@ -80,8 +76,6 @@ class ClientTransaction:
         self._data = data
         self._on_response: Callable[[Response], None] | None = on_response
         self._on_failure: Callable[[TransactionFailure], None] | None = on_failure
-        self._remove = remove
-        self._settled: Callable[[], None] | None = settled
         self._timer: Timer | None = None
         self._interval = 0.0
         self._deadline = 0.0
@@ -142,22 +136,19 @@ class ClientTransaction:
         """End now without telling anybody; harmless when ended already."""
         if self.state is _TERMINATED:
             return
+        was_pending = self.is_pending
         self.state = _TERMINATED
         self._cancel_timer()
         self._forget()
-        self._set_settled()
-        self._remove(self.key)
+        if was_pending:
+            self._layer.client_settled()
+        self._layer.remove_client(self.key)
 
     def _forget(self) -> None:
         self.request = None
         self._data = b""
         self._on_response = None
         self._on_failure = None
-
-    def _set_settled(self) -> None:
-        if self._settled is not None:
-            self._settled()
-            self._settled = None
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -185,7 +176,7 @@ class NonInviteClientTransaction(ClientTransaction):
             self.state = _COMPLETED
             self._cancel_timer()
             self._forget()
-            self._set_settled()
+            self._layer.client_settled()
             if self.flow.reliable:
                 self.terminate()
             else:
@@ -222,7 +213,7 @@ class InviteClientTransaction(ClientTransaction):
                 self._cancel_timer()
                 self._data = b""
                 self._on_failure = None
-                self._set_settled()
+                self._layer.client_settled()
                 self._layer.linger_long.add(self)
             else:
                 self._refused(response)
@@ -247,7 +238,7 @@ class InviteClientTransaction(ClientTransaction):
         self.state = _COMPLETED
         self._cancel_timer()
         self._forget()
-        self._set_settled()
+        self._layer.client_settled()
         self._layer.transmit(self.flow, ack)
         if self.flow.reliable:
             self.terminate()

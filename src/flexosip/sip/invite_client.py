@@ -169,7 +169,8 @@ class OutgoingInvite(InviteUsage):
         if not understood:
             self.hangup()
 
-    def _ack_is_out(self) -> None:
+    def _ack_is_out(self, sent: bool) -> None:
+        # If it could not be sent, a BYE is still worth a try.
         self._ack_sent = True
         if self._bye_headers is not None:
             # Hung up in the moment of the answer.
@@ -313,11 +314,10 @@ class LateAnswers:
         except RemoteProtocolError as error:
             logger.info("an answer of another fork cannot be acknowledged: %s", error)
             return
-        first = tag not in self._ended
-        self._ended.add(tag)
 
-        def end() -> None:
-            if first:
+        def end(sent: bool) -> None:
+            if sent and tag not in self._ended:
+                self._ended.add(tag)
                 self._end(fork)
 
         self._core.send_ack(fork, self._invite, self._transaction, self._flow, None, end)

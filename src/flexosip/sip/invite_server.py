@@ -91,12 +91,13 @@ class IncomingInvite(InviteUsage):
         """
         transaction = self._require_unanswered()
         response = self._create_answer(self.request, 200, None, body, content_type, headers)
+        offered = bool(body) and not self.request.body
+        answer = UnacknowledgedAnswer(self, transaction, self.request, response, offered=offered)
         self._answered()
         self.state = InviteState.ACCEPTED
         assert self.dialog is not None
         self.dialog.early = False
-        offered = bool(body) and not self.request.body
-        self._answers.append(UnacknowledgedAnswer(self, transaction, self.request, response, offered=offered))
+        self._answers.append(answer)
 
     def reject(self, status: int, reason: str | None = None, *, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Send a 3xx to 6xx; `on_ended` follows at once.
@@ -126,9 +127,9 @@ class IncomingInvite(InviteUsage):
     def _refuse(self, end: UsageEnd, reason: str | None, headers: Iterable[tuple[str, str]] = ()) -> None:
         transaction = self._require_unanswered()
         response = self._create_answer(self.request, end.status, reason, None, SDP, headers)
-        self._answered()
-        transaction.on_failure = None
         transaction.respond(response)
+        transaction.on_failure = None
+        self._answered()
         self._drop_dialogs()
         if not end.reason:
             end = UsageEnd(end.by, end.status, response.reason, end.headers)

@@ -31,8 +31,6 @@ Result = Response | TransactionFailure
 _LARGEST_DATAGRAM = 1300
 """Octets: what is larger goes over a congestion-controlled transport (RFC 3261 §18.1.1)."""
 _VIA_SIZE = 120
-_MOST_TRIES = 6
-"""Challenges in a row that are answered; the credentials themselves give up earlier."""
 
 
 class OutgoingRequest:
@@ -52,8 +50,8 @@ class OutgoingRequest:
     """
 
     __slots__ = (
-        "_auth", "_core", "_finished", "_large", "_next_cseq", "_next_hop", "_on_final", "_on_provisional", "_prepare", "_tries",
-        "_trusted", "flow", "request", "transaction",
+        "_auth", "_core", "_finished", "_large", "_next_cseq", "_next_hop", "_on_final", "_on_provisional", "_prepare", "_trusted",
+        "flow", "request", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -83,7 +81,6 @@ class OutgoingRequest:
         self._prepare = prepare
         self._trusted = trusted
         self._next_cseq = next_cseq
-        self._tries = 0
         self._large = False
         self._finished = False
 
@@ -151,11 +148,10 @@ class OutgoingRequest:
     def _retry(self, response: Response) -> bool:
         """Answer a challenge with a new request: next CSeq, same Call-ID and From tag (RFC 3261 §22.2)."""
         auth, flow = self._auth, self.flow
-        if auth is None or flow is None or self._tries >= _MOST_TRIES or not self._trusts(flow):
+        if auth is None or flow is None or not self._trusts(flow):
             return False
         if not auth.challenged(response, self.request):
             return False
-        self._tries += 1
         request = self.request.copy()
         request.headers.remove_first_value("Via")
         number = self._next_cseq() if self._next_cseq is not None else self.request.cseq.number + 1

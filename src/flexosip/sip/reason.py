@@ -41,6 +41,9 @@ def parse_reasons(headers: Headers | None) -> list[Reason]:
         return reasons
     for value in values:
         protocol, semicolon, rest = value.partition(";")
+        protocol = protocol.strip()
+        if not is_token(protocol):
+            continue
         try:
             parameters = parse_parameters(semicolon + rest)
         except SipParseError:
@@ -48,5 +51,5 @@ def parse_reasons(headers: Headers | None) -> list[Reason]:
         cause = (find_parameter(parameters, "cause") or ("", None))[1]
         text = (find_parameter(parameters, "text") or ("", None))[1]
         number = int(cause) if cause is not None and cause.isascii() and cause.isdigit() and len(cause) <= 4 else None
-        reasons.append(Reason(protocol.strip(), number, unquote(text or "")))
+        reasons.append(Reason(protocol, number, unquote(text or "")))
     return reasons

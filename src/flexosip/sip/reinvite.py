@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _MOST_COLLISIONS = 8
 """491s in a row after which the change is given up; with the random waits even three are rare."""
+_PATIENCE = 180.0
+"""Seconds that a provisional answer to a re-INVITE is followed by nothing: as long as a proxy waits (Timer C, RFC 3261 §16.6)."""
 
 
 class UnacknowledgedAnswer:
@@ -128,12 +130,21 @@ class OutgoingReinvite:
         flow = usage.flow
         self.in_progress = True
         self._outgoing = usage.core.send_in_dialog(
-            dialog, request, auth=usage.auth, on_final=self._on_final, flow=flow, trusted=flow.remote[0] if flow is not None else None
+            dialog,
+            request,
+            auth=usage.auth,
+            on_final=self._on_final,
+            on_provisional=self._on_provisional,
+            flow=flow,
+            trusted=flow.remote[0] if flow is not None else None,
         )
 
     def _on_final(self, result: Result) -> None:
         usage = self._usage
         self.in_progress = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if isinstance(result, Response) and result.status < 300:
             self._accepted(result)
             return
@@ -187,7 +198,20 @@ class OutgoingReinvite:
         self.start()
 
     def give_up(self) -> None:
-        """The call is over. An INVITE that is out still gets its ACK."""
+        """The call is over. An INVITE that is out is still waited for, because a 2xx needs its ACK, but not for ever."""
+        core = self._usage.core
         if self._timer is not None:
             self._timer.cancel()
+        if self.in_progress:
+            self._timer = core.scheduler.call_later(core.stack.timers.long, self._no_final)
         self._report(TransactionFailure(487, "Request Terminated"))
+
+    def _on_provisional(self, response: Response) -> None:
+        # From here on no transaction timer runs. No person decides about most changes: who needs so long has gone.
+        if self._timer is None:
+            self._timer = self._usage.core.scheduler.call_later(_PATIENCE, self._no_final)
+
+    def _no_final(self) -> None:
+        transaction = self._outgoing.invite_transaction if self._outgoing is not None else None
+        if transaction is not None:
+            transaction.fail(TransactionFailure(408, "Request Timeout"))

@@ -48,13 +48,11 @@ class ServerTransaction:
         flow: what it came over.
         answer_flow: where responses go.
         key: what the stack knows the transaction by.
-        remove: called with this transaction when it has ended.
-        answered: called once when a final response is sent or none will be.
     """
 
     __slots__ = (
-        "_answer_flow", "_answered", "_data", "_deadline", "_interval", "_layer", "_remove", "_request", "_tag", "_timer", "expires",
-        "flow", "key", "merge_key", "on_failure", "state",
+        "_answer_flow", "_data", "_deadline", "_interval", "_layer", "_request", "_tag", "_timer", "expires", "flow", "key",
+        "merge_key", "on_failure", "state",
     )  # fmt: skip
 
     def __init__(
@@ -64,8 +62,6 @@ class ServerTransaction:
         flow: Flow,
         answer_flow: Flow,
         key: ServerKey,
-        remove: Callable[[ServerTransaction], None],
-        answered: Callable[[], None],
     ) -> None:
         self._layer = layer
         self._request: Request | None = request
@@ -77,8 +73,6 @@ class ServerTransaction:
         self.state = _TRYING
         self.on_failure: Callable[[TransactionFailure], None] | None = None
         """Called when the response cannot be delivered: transport error, or no ACK to a failure response."""
-        self._remove = remove
-        self._answered: Callable[[], None] | None = answered
         self._data = b""
         self._tag: str | None = None
         self._timer: Timer | None = None
@@ -125,12 +119,16 @@ class ServerTransaction:
         if self._data:
             self._layer.transmit(self._answer_flow, self._data)
 
-    def _send(self, response: Response) -> None:
+    def _serialise(self, response: Response) -> bytes:
+        # Before any state changes: what cannot be sent must leave the transaction as it was.
         if response.status != 100:
             value = response.headers.get("To") or ""
             if not contains_tag(value) or response.to.tag is None:
                 response.headers.set("To", f"{value};tag={self.to_tag}")
-        self._data = data = bytes(response)
+        return bytes(response)
+
+    def _send(self, data: bytes) -> None:
+        self._data = data
         self._layer.transmit(self._answer_flow, data)
 
     def fail(self, failure: TransactionFailure) -> None:
@@ -144,21 +142,18 @@ class ServerTransaction:
         """End now without telling anybody; harmless when ended already."""
         if self.state is _TERMINATED:
             return
+        was_pending = self.is_pending
         self.state = _TERMINATED
         self._cancel_timer()
         self._forget()
         self._data = b""
-        self._set_answered()
-        self._remove(self)
+        if was_pending:
+            self._layer.server_settled()
+        self._layer.remove_server(self)
 
     def _forget(self) -> None:
         self._request = None
         self.on_failure = None
-
-    def _set_answered(self) -> None:
-        if self._answered is not None:
-            self._answered()
-            self._answered = None
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -182,14 +177,15 @@ class NonInviteServerTransaction(ServerTransaction):
             raise LocalProtocolError(f"A request other than INVITE is not answered with {status} (RFC 4320).")
         if self.state is not _TRYING and self.state is not _PROCEEDING:
             return False
+        data = self._serialise(response)
         if status == 100:
             self.state = _PROCEEDING
-            self._send(response)
+            self._send(data)
             return True
         self.state = _COMPLETED
         self._cancel_timer()
-        self._send(response)
-        self._set_answered()
+        self._send(data)
+        self._layer.server_settled()
         self._forget()
         if self._answer_flow.reliable:
             self.terminate()
@@ -226,10 +222,8 @@ class InviteServerTransaction(ServerTransaction):
         flow: Flow,
         answer_flow: Flow,
         key: ServerKey,
-        remove: Callable[[ServerTransaction], None],
-        answered: Callable[[], None],
     ) -> None:
-        super().__init__(layer, request, flow, answer_flow, key, remove, answered)
+        super().__init__(layer, request, flow, answer_flow, key)
         self.state = _PROCEEDING
         self.on_cancel: Callable[[Request], None] | None = None
         """Called with a CANCEL that came before our final response; it must answer the INVITE (487)."""
@@ -239,20 +233,21 @@ class InviteServerTransaction(ServerTransaction):
         if self.state is not _PROCEEDING:
             return False
         status = response.status
+        data = self._serialise(response)
         if status < 200:
-            self._send(response)
+            self._send(data)
             return True
         layer = self._layer
         self.on_cancel = None
         if status < 300:
             self.state = _ACCEPTED
-            self._send(response)
-            self._set_answered()
+            self._send(data)
+            layer.server_settled()
             layer.linger_long.add(self)
             return True
         self.state = _COMPLETED
-        self._send(response)
-        self._set_answered()
+        self._send(data)
+        layer.server_settled()
         self._request = None
         self._deadline = layer.scheduler.now + layer.timers.long
         if self._answer_flow.reliable:
@@ -265,7 +260,7 @@ class InviteServerTransaction(ServerTransaction):
     def send_trying(self) -> None:
         """Send 100 if nothing was sent yet (RFC 3261 §17.2.1)."""
         if self.state is _PROCEEDING and not self._data:
-            self._send(self.request.create_response(100))
+            self._send(bytes(self.request.create_response(100)))
 
     def repeat(self) -> None:
         """Send the last response again: the 2xx until its ACK, or a provisional one each minute (RFC 3261 §13.3.1)."""
@@ -277,6 +272,7 @@ class InviteServerTransaction(ServerTransaction):
         if self.state is _ACCEPTED:
             self._data = b""
             self._forget()
+            self._layer.forget_merged(self)
 
     def _repeat_failure(self) -> None:
         """Timers G (repeat) and H (give up) in one."""

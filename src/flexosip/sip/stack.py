@@ -22,7 +22,7 @@ from flexosip.sip.parser import check_message, parse_message
 from flexosip.sip.response_routing import record_source, response_flow
 from flexosip.sip.server_transaction import InviteServerTransaction, NonInviteServerTransaction, ServerKey, ServerTransaction
 from flexosip.sip.timers import Timers
-from flexosip.sip.transaction import LingerQueue, TransactionFailure, contains_tag
+from flexosip.sip.transaction import LingerQueue, TransactionFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +113,8 @@ class SipStack:
         """Called when the last request of ours was finally answered or failed."""
         self.accept: Callable[[Request, Flow], bool] | None = None
         """Asked before a new request gets any answer; False means silence. Malformed requests may lack any header but Via."""
+        self.works_on: Callable[[str], bool] | None = None
+        """Tells whether requests of a method are worked on; others are not refused for a header that only the work would need."""
         self._client: dict[tuple[str, str], ClientTransaction] = {}
         self._server: dict[ServerKey, ServerTransaction] = {}
         self._merged: dict[tuple[str, str, str], ServerTransaction] = {}
@@ -159,7 +161,7 @@ class SipStack:
             message = parse_message(data)
             if isinstance(message, Request):
                 self._requests += 1
-                check_message(message)
+                check_message(message, self.works_on)
                 self._receive_request(message, flow)
             else:
                 self._responses += 1
@@ -190,7 +192,8 @@ class SipStack:
             logger.debug("not answered: %s", second)
 
     def _receive_request(self, request: Request, flow: Flow) -> None:
-        key = _server_key(request)
+        via = request.via
+        key = _server_key(request, via)
         transaction = self._server.get(key)
         if transaction is not None:
             self._receive_again(request, transaction, flow)
@@ -202,11 +205,10 @@ class SipStack:
         if self.accept is not None and not self.accept(request, flow):
             self._ignored += 1
             return
-        via = request.via
         record_source(request, flow)
         if len(self._server) >= self.max_transactions or self._pending >= self.max_pending:
             # What belongs to a call still gets through up to a quarter above the limits: ending calls is what makes room.
-            within = contains_tag(request.headers.get("To") or "") or request.method == "CANCEL"
+            within = request.to.tag is not None or request.method == "CANCEL"
             if not within or 4 * len(self._server) >= 5 * self.max_transactions or 4 * self._pending >= 5 * self.max_pending:
                 self._refused += 1
                 self.respond_statelessly(request, 503, None, flow, headers=(("Retry-After", _RETRY_AFTER),))
@@ -215,7 +217,7 @@ class SipStack:
 
     def _begin(self, request: Request, flow: Flow, key: ServerKey, answer_flow: Flow) -> None:
         make = InviteServerTransaction if request.method == "INVITE" else NonInviteServerTransaction
-        transaction = make(self, request, flow, answer_flow, key, self._remove_server, self._answered)
+        transaction = make(self, request, flow, answer_flow, key)
         self._server[key] = transaction
         self._pending += 1
         if self.on_request is None:
@@ -288,8 +290,6 @@ class SipStack:
             bytes(request),
             on_response=on_response,
             on_failure=on_failure,
-            remove=self._remove_client,
-            settled=self._settled,
         )
         self._client[key] = transaction
         self.outstanding += 1
@@ -351,7 +351,7 @@ class SipStack:
 
     def find_cancelled(self, cancel: Request) -> InviteServerTransaction | None:
         """The INVITE transaction that a CANCEL is for, or None (RFC 3261 §9.2)."""
-        transaction = self._server.get(_server_key(cancel, "INVITE"))
+        transaction = self._server.get(_server_key(cancel, cancel.via, "INVITE"))
         return transaction if isinstance(transaction, InviteServerTransaction) else None
 
     def is_merged(self, request: Request, transaction: ServerTransaction) -> bool:
@@ -386,7 +386,8 @@ class SipStack:
     def _fail(self, transaction: ClientTransaction, error: Exception) -> None:
         transaction.fail(TransactionFailure(503, "Transport Error", error))
 
-    def _settled(self) -> None:
+    def client_settled(self) -> None:
+        """One of our requests waits for nothing final any more."""
         self.outstanding -= 1
         if not self.outstanding and self.on_idle is not None:
             # Later: whoever gets the response may send the next request at once, such as one with credentials.
@@ -396,16 +397,24 @@ class SipStack:
         if not self.outstanding and self.on_idle is not None:
             self.on_idle()
 
-    def _answered(self) -> None:
+    def server_settled(self) -> None:
+        """A received request has its final response."""
         self._pending -= 1
 
-    def _remove_client(self, key: tuple[str, str]) -> None:
+    def remove_client(self, key: tuple[str, str]) -> None:
+        """A client transaction has ended."""
         self._client.pop(key, None)
 
-    def _remove_server(self, transaction: ServerTransaction) -> None:
+    def remove_server(self, transaction: ServerTransaction) -> None:
+        """A server transaction has ended."""
         self._server.pop(transaction.key, None)
+        self.forget_merged(transaction)
+
+    def forget_merged(self, transaction: ServerTransaction) -> None:
+        """A late copy of its request is not looked for any longer: the call has been set up long since."""
         key = transaction.merge_key
         if key is not None:
+            transaction.merge_key = None
             self._merged.pop(key, None)
 
     def close(self) -> None:
@@ -434,9 +443,8 @@ class SipStack:
         )
 
 
-def _server_key(request: Request, method: str | None = None) -> ServerKey:
+def _server_key(request: Request, via: Via, method: str | None = None) -> ServerKey:
     """What RFC 3261 §17.2.3 matches: branch, sent-by and method; for a peer of RFC 2543 the headers it repeats unchanged."""
-    via = request.via
     if method is None:
         method = request.method if request.method != "ACK" else "INVITE"
     branch = via.branch or ""

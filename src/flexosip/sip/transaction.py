@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from flexosip.sansio import Scheduler, Timer
     from flexosip.sip.flow import Flow
+    from flexosip.sip.server_transaction import ServerTransaction
     from flexosip.sip.timers import Timers
 
 __all__ = ["LingerQueue", "TransactionFailure", "TransactionLayer", "TransactionState", "contains_tag"]
@@ -111,6 +112,21 @@ class TransactionLayer(Protocol):
 
     def new_tag(self) -> str:
         """A tag of at least 64 random bits (RFC 3261 §19.3)."""
+
+    def client_settled(self) -> None:
+        """One client transaction waits for nothing final any more."""
+
+    def remove_client(self, key: tuple[str, str]) -> None:
+        """A client transaction has ended."""
+
+    def server_settled(self) -> None:
+        """One server transaction has its final response, or will have none."""
+
+    def forget_merged(self, transaction: ServerTransaction) -> None:
+        """A late copy of its request is not looked for any longer."""
+
+    def remove_server(self, transaction: ServerTransaction) -> None:
+        """A server transaction has ended."""
 
 
 def contains_tag(value: str) -> bool:

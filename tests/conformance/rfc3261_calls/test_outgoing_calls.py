@@ -185,6 +185,24 @@ def test_the_2xx_of_a_second_fork_is_ended_by_ack_and_bye() -> None:
     assert agent.handler.names == ["accepted"]
 
 
+def test_a_second_fork_is_ended_once_however_often_its_2xx_comes_before_the_way_is_known() -> None:
+    agent = Agent()
+    agent.call()
+    invite = agent.wire.take_request("INVITE")
+    agent.reply(invite, 200, tag="a", body=ANSWER)
+    agent.wire.take()
+    agent.unreachable = OSError("down")
+    agent.reply(invite, 200, tag="b", body=ANSWER)
+    assert agent.wire.lines() == []
+    agent.unreachable, agent.deferred = None, []
+    agent.reply(invite, 200, tag="b", body=ANSWER)
+    agent.reply(invite, 200, tag="b", body=ANSWER)
+    waiting, agent.deferred = agent.deferred, None
+    for done in waiting:
+        done(agent.flow, None)
+    assert agent.wire.lines() == ["ACK", "BYE", "ACK"]
+
+
 # -- giving up ------------------------------------------------------------------------------------------------------------
 
 

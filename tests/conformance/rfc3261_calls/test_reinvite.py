@@ -205,6 +205,17 @@ def test_no_answer_to_a_reinvite_ends_the_call() -> None:
     assert (agent.handler.end.by, agent.handler.end.status) == ("timeout", 408)
 
 
+def test_a_provisional_answer_followed_by_nothing_ends_the_call_after_three_minutes() -> None:
+    agent = Changing()
+    agent.change()
+    agent.reply(agent.wire.take_request("INVITE"), 100, tag=None)
+    agent.wire.advance(179)
+    assert agent.results == []
+    agent.wire.advance(2)
+    assert agent.results == [408] and agent.handler.end.by == "timeout"
+    assert agent.left_behind() == (0, 0, 0)
+
+
 def test_a_network_failure_of_a_reinvite_leaves_the_call_alive() -> None:
     agent = Changing()
     agent.unreachable = OSError("down")
@@ -313,6 +324,17 @@ def test_a_change_under_way_when_the_call_ends_is_reported_and_its_late_2xx_ackn
     assert agent.wire.lines() == ["ACK"]
     assert agent.results == [487] and agent.handler.names == ["ended"]
     assert agent.left_behind() == (0, 0, 0)
+
+
+def test_a_change_that_never_gets_its_final_answer_leaves_nothing_behind_after_the_call() -> None:
+    agent = Changing()
+    agent.change()
+    agent.reply(agent.wire.take_request("INVITE"), 100, tag=None)
+    agent.usage.hangup()
+    agent.reply(agent.wire.take_request("BYE"), 200, tag=None)
+    assert agent.results == [487]
+    assert agent.left_behind() == (0, 0, 0)
+    assert agent.results == [487]
 
 
 def test_hanging_up_stops_a_change_that_waits_after_glare() -> None:
