@@ -13,6 +13,7 @@ import io
 import math
 import subprocess
 import sys
+import tomllib
 import wave
 from pathlib import Path
 
@@ -22,24 +23,6 @@ SPEECH_LEVEL = -18.0
 """dBFS (RMS against full scale) of the parts that are speech."""
 PEAK_LIMIT = -1.0
 VOICES = {"en": ["-v", "en-gb+f2", "-s", "150"], "de": ["-v", "de+f2", "-s", "145"]}
-TEXTS = {
-    "en": {
-        "welcome": "Hello, this is the bell.",
-        "on": "I was off. Now I will ring once.",
-        "off": "The bell is off.",
-        "once": "The bell will ring once.",
-        "5min": "The bell is on for five minutes.",
-        "forever": "The bell is on until you switch it off.",
-    },
-    "de": {
-        "welcome": "Hallo, hier ist die Klingel.",
-        "on": "Ich war aus. Jetzt klingle ich einmal.",
-        "off": "Die Klingel ist aus.",
-        "once": "Die Klingel läutet einmal.",
-        "5min": "Die Klingel ist fünf Minuten lang an.",
-        "forever": "Die Klingel ist an, bis Sie sie ausschalten.",
-    },
-}
 
 
 def speak(text: str, options: list[str]) -> tuple[list[float], int]:
@@ -124,7 +107,8 @@ def write(path: Path, samples: list[float]) -> None:
 def main() -> None:
     """Make them all."""
     total = 0
-    for language, texts in TEXTS.items():
+    texts_by_language = tomllib.loads((PROMPTS / "texts.toml").read_text(encoding="utf-8"))
+    for language, texts in texts_by_language.items():
         for name, text in texts.items():
             samples = level(trim(resample(*speak(text, VOICES[language]), RATE)))
             path = PROMPTS / language / f"{name}.wav"

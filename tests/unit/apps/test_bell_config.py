@@ -182,6 +182,16 @@ def test_every_prompt_is_there(language: str, name: str) -> None:
     assert BellConfig((Destination("x"),), language=language).prompt(name).is_file()
 
 
+@pytest.mark.parametrize("name", PROMPT_NAMES)
+def test_the_words_of_every_prompt_are_known(name: str, tmp_path: Path) -> None:
+    english, german = (BellConfig((Destination("x"),), language=language).spoken(name) for language in ("en", "de"))
+    assert english.endswith(".")
+    assert german.endswith(".")
+    assert english != german
+    own = BellConfig((Destination("x"),), prompts={name: tmp_path / "mine.wav"})
+    assert own.spoken(name) == "mine"
+
+
 # ---- cowbell.ini
 
 

@@ -48,6 +48,9 @@ def create_phone(config: BellConfig, **options: Any) -> Phone:
     }
     if account.listen is not None:
         settings["listen"] = (account.listen,)
+    elif account.aor is None:
+        # without a registrar that knows our port, only the usual one can be called
+        settings["listen"] = ("0.0.0.0:5060",)
     if account.codecs:
         settings["codecs"] = account.codecs
     return Phone(**{**settings, **options})

@@ -96,6 +96,13 @@ class BellConfig:
         """The file that says `name`."""
         return self.prompts.get(name, _PROMPTS / self.language / f"{name}.wav")
 
+    def spoken(self, name: str) -> str:
+        """The words of a prompt; the file's name for a recording of one's own."""
+        if name in self.prompts:
+            return self.prompts[name].stem
+        texts = read_toml(_PROMPTS / "texts.toml").table(self.language)
+        return (texts.text(name) if texts is not None else None) or name
+
 
 def search_places(root: Path = Path("/"), working: Path = Path(), home: Path | None = None) -> list[Path]:
     """Where the settings are looked for, in order (`root` and `working` are for tests)."""
