@@ -7,7 +7,9 @@
 A run is void if the generator sent late itself. A packet is off if it arrived more than 5 ms from the best-fit 20 ms grid of its
 call. Audio integrity is a gate: what came back must be, frame by frame and in order, what was sent.
 
-    python bench/media_calls.py [--calls 100,200,400,800] [--seconds 10] [--play] [--cores 0,1]
+    python bench/media_calls.py [--calls 100,200,400,800] [--seconds 10] [--play] [--busy] [--switch-interval 0.0005] [--cores 0,1]
+
+`--busy` lets Python code occupy the event loop in blocks of 30 ms, 60 % of the time: what the pace costs beside user code.
 
 Prints one JSON object with the runs and the largest N that passed; each run also on standard error as it ends. Loopback only.
 """
@@ -65,7 +67,16 @@ def frame_table() -> list[bytes]:
 # -- the engine ---------------------------------------------------------------------------------------------------
 
 
-async def engine(calls: int, play: bool) -> None:
+async def be_busy() -> None:
+    """User code that should be elsewhere."""
+    while True:
+        until = time.monotonic() + 0.03
+        while time.monotonic() < until:
+            sum(range(200))
+        await asyncio.sleep(0.02)
+
+
+async def engine(options: argparse.Namespace) -> None:
     from flexosip.audio.sources import Pcm
     from flexosip.codecs import create
     from flexosip.media.engine import MediaEngine
@@ -82,6 +93,7 @@ async def engine(calls: int, play: bool) -> None:
             raise
         return bound
 
+    calls, play = int(options.calls), options.play
     loop = asyncio.get_running_loop()
     media = MediaEngine.shared().acquire()
     ports = PortAllocator(bind, 20000, 60000)
@@ -101,11 +113,16 @@ async def engine(calls: int, play: bool) -> None:
         else:
             stream.loopback(True)
         streams.append(stream)
+    if options.switch_interval:
+        media.set_switch_interval(options.switch_interval)
+    busy = asyncio.ensure_future(be_busy()) if options.busy else None
     say({"ready": True})
     while (command := await hear(loop)) != {"stop": True}:
         assert command == {"figures": True}
         usage = resource.getrusage(resource.RUSAGE_SELF)
         say({"cpu": usage.ru_utime + usage.ru_stime, "at": time.monotonic(), "rss_kib": rss_kib(), "switches": usage.ru_nvcsw})
+    if busy is not None:
+        busy.cancel()
     figures = media.statistics()
     sample = [stream.statistics() for stream in streams]
     for stream in streams:
@@ -157,7 +174,7 @@ class Receiver:
         self.frames = array("h")
 
 
-def generate(calls: int, seconds: float, play: bool, ports: list[int]) -> None:
+def generate(calls: int, seconds: float, ports: list[int]) -> None:
     sockets = []
     for _ in range(min(16, calls)):
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -298,13 +315,16 @@ class Child:
             self.process.kill()
 
 
-def run(calls: int, seconds: float, play: bool, cores: tuple[int, int]) -> dict[str, Any]:
-    common = ["--calls", str(calls), "--seconds", str(seconds), *(["--play"] if play else [])]
-    measured = Child("--role", "engine", "--core", str(cores[0]), *common)
+def run(calls: int, options: argparse.Namespace) -> dict[str, Any]:
+    seconds = options.seconds
+    cores = options.cores.split(",")
+    common = ["--calls", str(calls), "--seconds", str(seconds), "--switch-interval", str(options.switch_interval)]
+    common += [flag for flag, wanted in (("--play", options.play), ("--busy", options.busy)) if wanted]
+    measured = Child("--role", "engine", "--core", cores[0], *common)
     generator = None
     try:
         ports = measured.hear()["ports"]
-        generator = Child("--role", "generator", "--core", str(cores[1]), *common)
+        generator = Child("--role", "generator", "--core", cores[1], *common)
         generator.say({"ports": ports})
         measured.ask({"ports": generator.hear()["ports"]})
         generator.say({"go": True})
@@ -341,6 +361,8 @@ def main() -> None:
     parser.add_argument("--calls", default="200,400,600,800,1000")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--play", action="store_true", help="every call plays a shared prompt instead of echoing what it hears")
+    parser.add_argument("--busy", action="store_true", help="user code occupies the event loop of the engine's process")
+    parser.add_argument("--switch-interval", type=float, default=0.0, help="seconds, for the engine's process")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--cores", default="0,1", help="of the engine and of the generator")
     parser.add_argument("--role", choices=("engine", "generator"))
@@ -348,24 +370,23 @@ def main() -> None:
     options = parser.parse_args()
     if options.role == "engine":
         pin(options.core)
-        asyncio.run(engine(int(options.calls), options.play))
+        asyncio.run(engine(options))
     elif options.role == "generator":
         pin(options.core)
         ports = json.loads(sys.stdin.readline())["ports"]
-        generate(int(options.calls), options.seconds, options.play, ports)
+        generate(int(options.calls), options.seconds, ports)
     else:
-        first, second = (int(core) for core in options.cores.split(","))
         best = 0
         runs = []
         for calls in (int(part) for part in options.calls.split(",")):
             for _ in range(options.repeat):
-                result = run(calls, options.seconds, options.play, (first, second))
+                result = run(calls, options)
                 print(json.dumps(result), file=sys.stderr, flush=True)
                 runs.append(result)
                 if result["passed"]:
                     best = max(best, calls)
         work = "play" if options.play else "echo"
-        say({"benchmark": "media_calls", "work": work, "largest_n": best, "runs": runs})
+        say({"benchmark": "media_calls", "work": work, "busy": options.busy, "largest_n": best, "runs": runs})
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class GroupTable:
             """To the nearest taken place, around the circle of one packet time."""
             return min((min(abs(place - other), places - abs(place - other)) for other in taken), default=0)
 
-        phase = max((place for place in range(places) if place not in taken), key=distance)
+        phase = 0 if not taken else max((place for place in range(places) if place not in taken), key=distance)
         group = Group(ptime_ms, phase, self._origin, now, self._virtual)
         groups.append(group)
         return group

@@ -17,8 +17,15 @@ __all__ = ["DirectReader", "EpollReader", "Receive", "SocketReader", "new_reader
 Receive = Callable[[float], bool]
 """Reads one datagram, which arrived at or before `now`; False when there was none."""
 
-MAX_BACKLOG = 400
-"""Datagrams read from one socket in one tick at most; what a flood leaves beyond that waits in, or falls out of, the kernel's buffer."""
+MAX_BACKLOG = 1000
+"""Datagrams read beyond the first of each socket, in one tick of one group: what a flood leaves waits in, or falls out of, the
+kernel's buffer, and the other calls keep time."""
+
+
+def _empty(receive: Receive, now: float, most: int) -> None:
+    for _ in range(most):
+        if not receive(now):
+            break
 
 
 class SocketReader(Protocol):
@@ -67,11 +74,9 @@ class EpollReader:
         for number, _ in ready:
             receivers[number](now)
         # The normal case is one packet a socket and tick: this second question then costs one system call for the whole group.
-        for number, _ in self._epoll.poll(0, len(receivers)):
-            receive = receivers[number]
-            for _ in range(MAX_BACKLOG):
-                if not receive(now):
-                    break
+        behind = self._epoll.poll(0, len(receivers))
+        for number, _ in behind:
+            _empty(receivers[number], now, max(MAX_BACKLOG // len(behind), 4))
 
     def close(self) -> None:
         """Close the epoll descriptor."""
@@ -97,9 +102,7 @@ class DirectReader:
     def drain(self, now: float) -> None:
         """Read every socket empty."""
         for receive in self._receivers.values():
-            for _ in range(MAX_BACKLOG):
-                if not receive(now):
-                    break
+            _empty(receive, now, MAX_BACKLOG)
 
     def close(self) -> None:
         """Nothing is held."""

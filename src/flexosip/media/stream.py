@@ -28,7 +28,17 @@ __all__ = ["MediaStream"]
 MAX_FED_SECONDS = 30.0
 """What may wait in one fed playback."""
 
-_sending_format = lru_cache(maxsize=64)(SendingFormat)
+_memoryless: dict[MediaFormat, SendingFormat] = {}
+
+
+def _sending_format(media_format: MediaFormat) -> SendingFormat:
+    """What it takes to send in this format: shared by all streams for codecs without memory, else each its own."""
+    found = _memoryless.get(media_format)
+    if found is None:
+        found = SendingFormat(media_format)
+        if found.is_payload and len(_memoryless) < 64:
+            _memoryless[media_format] = found
+    return found
 
 
 class MediaStream:
