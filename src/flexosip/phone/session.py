@@ -11,7 +11,8 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from flexosip.errors import CallEnded, FlexosipError, InvalidState, MediaError, call_failure
+from flexosip.errors import CallEnded, FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
+from flexosip.net.address import format_address
 from flexosip.phone.digits import DigitQueue, parse_dtmf, parse_dtmf_relay
 from flexosip.phone.events import (
     Answered,
@@ -213,17 +214,21 @@ class CallSession:
         """A final failure of our INVITE, or our own time-out (408) or network error (503)."""
         headers = response.headers if response is not None else None
         self.response = response
-        if response is None and self.account is not None and status in (408, 503):
-            from flexosip.errors import ServerUnreachable
-
-            server = self.account.server_text
-            self.failure = (
-                ServerUnreachable(f"The server {server} gave no answer to the call.") if status == 408 else call_failure(status, reason)
-            )
+        if response is None and status == 408:
+            self.failure = ServerUnreachable(f"{self._far_end()} gave no answer to the call.")
+        elif response is None and status == 503:
+            self.failure = NetworkError(f"The call cannot get through: {reason.rstrip('.')}.")
         else:
             self.failure = call_failure(status, reason, headers)
         by = "remote" if response is not None else "timeout" if status == 408 else "error"
         self._finish(by, status, reason, headers)
+
+    def _far_end(self) -> str:
+        """Where our INVITE went, for people."""
+        flow = self.usage.flow if self.usage is not None else None
+        if flow is not None:
+            return f"{format_address(flow.remote)} ({flow.transport})"
+        return self.account.server_text if self.account is not None else "The other side"
 
     # -- incoming -----------------------------------------------------------------------------------------------------
 

@@ -171,12 +171,15 @@ class Signalling:
         accounts = [account for account in self.phone.accounts if account.server.host == uri.host]
 
         def found(flow: Flow | None, error: Exception | None) -> None:
-            if flow is not None:
-                for account in accounts:
-                    account.server_addresses.add(flow.remote[0])
-            done(flow, error)
+            if flow is None:
+                # Never from within the call that asked: whoever dials must first get to know its call.
+                self.loop.call_soon(done, None, error)
+                return
+            for account in accounts:
+                account.server_addresses.add(flow.remote[0])
+            done(flow, None)
 
-        self.driver.locate(uri, size, preferred, found if accounts else done)
+        self.driver.locate(uri, size, preferred, found)
 
     def _contact_for(self, flow: Flow) -> Any:
         phone = self.phone

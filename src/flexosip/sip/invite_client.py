@@ -123,7 +123,8 @@ class OutgoingInvite(InviteUsage):
             else:
                 self._rejected(result.status, result.reason, result)
         else:
-            self._rejected(result.status, result.reason, None)
+            # What the network reported says more than the status that stands for it.
+            self._rejected(result.status, str(result.error) if result.error is not None else result.reason, None)
 
     def _accepted(self, response: Response) -> None:
         if self.dialog is not None:
