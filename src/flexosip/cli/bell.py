@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
         bell = Bell(config, report=report)
         PhoneReporter(bell.phone, output, hides_digits=bell.hides_digits)
-        observe_wire(bell.phone, options.verbose)
+        observe_wire(bell.phone, options.verbose, hide_keys=config.pin is not None)
         output.text(f"Settings: {path}")
         async with bell:
             output.text(f"The bell is {_MODES[bell.mode]}.")

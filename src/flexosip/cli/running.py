@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -39,12 +40,13 @@ def set_up_logging(verbose: int) -> None:
     logger.propagate = False
 
 
-def observe_wire(subject: Any, verbose: int) -> None:
-    """With -vv log every SIP message of a phone or PBX, without its secrets."""
+def observe_wire(subject: Any, verbose: int, *, hide_keys: bool = False) -> None:
+    """With -vv log every SIP message of a phone or PBX, without its secrets; with `hide_keys` also without keys told by INFO."""
     if verbose >= 2:
+        from flexosip.observe import mask_keys
 
         def log(message: WireMessage) -> None:
-            wire_logger.debug("%s", message)
+            wire_logger.debug("%s", dataclasses.replace(message, data=mask_keys(message.data)) if hide_keys else message)
 
         subject.on_wire(log)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flexosip.observe.ladder import Ladder, Lanes
 from flexosip.observe.ladder_svg import ladder_svg
-from flexosip.observe.masking import mask
+from flexosip.observe.masking import mask, mask_keys
 from flexosip.observe.pcap import PcapWriter, write_pcap
 from flexosip.observe.story import Chapter, Mark, MediaPhase, Note, media_story
 from flexosip.observe.trace import Address, Trace, WireMessage
@@ -22,6 +22,7 @@ __all__ = [
     "WireMessage",
     "ladder_svg",
     "mask",
+    "mask_keys",
     "media_story",
     "write_pcap",
 ]

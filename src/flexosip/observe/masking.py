@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["mask"]
+__all__ = ["mask", "mask_keys"]
 
 _AUTH_HEADER = re.compile(
     rb"(?im)^(?P<name>(?:proxy-)?authorization|(?:www|proxy)-authenticate|(?:proxy-)?authentication-info)(?P<colon>[ \t]*:[ \t]*)"
@@ -26,6 +26,7 @@ _SECRET_PARAMETER = re.compile(
 _OTHER_SCHEME = re.compile(rb"(?s)(?P<scheme>[^\s,=]+[ \t]+)(?P<value>.*)")
 _URI_PASSWORD = re.compile(rb"(?i)(?P<user>\bsips?:[^\s:@<>\";?]{1,256}:)(?P<value>[^\s@<>\"]{1,256})(?=@)")
 _SDP_SECRET = re.compile(rb"(?im)(?P<key>^a=crypto:[^\r\n]*?inline:|^k=[a-z0-9]*:?|^a=ice-pwd:|\|?[ \t;]inline:)(?P<value>[^\s;|\r\n]+)")
+_KEY = re.compile(rb"(?im)(?P<key>^[ \t]*(?:(?:signal|d)[ \t]*=[ \t]*)?)(?P<value>[0-9A-Z*#]{1,5})(?=[ \t]*\r?$)")
 
 
 def mask(data: bytes) -> bytes:
@@ -38,6 +39,14 @@ def mask(data: bytes) -> bytes:
     if b"inline:" in body or b"k=" in body or b"ice-pwd" in body:
         body = _SDP_SECRET.sub(_mask_group("key"), body)
     return head + blank + body
+
+
+def mask_keys(data: bytes) -> bytes:
+    """The same message without the key that an INFO tells (`application/dtmf-relay`, `application/dtmf`): it may be part of a PIN."""
+    head, blank, body = data.partition(b"\r\n\r\n")
+    if b"application/dtmf" not in head.lower():
+        return data
+    return head + blank + _KEY.sub(_mask_group("key"), body)
 
 
 def _mask_header(match: re.Match[bytes]) -> bytes:

@@ -398,11 +398,15 @@ def test_bell_tells_its_story(bench: Bench, tmp_path: Path, monkeypatch: pytest.
 def test_the_pin_is_not_shown(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(phone: Phone, press_return: Any) -> None:
         async with phone.call("bell") as call:
-            await call.send_digits("2468#9")
+            await call.send_digits("24")
+            await call.send_digits("68", via="info")
+            await call.send_digits("#9")
             await asyncio.sleep(1)
 
     (tmp_path / "bell.toml").write_text(BELL + '[access]\npin = "2468"\n', encoding="utf-8")
-    assert bench.run("bell", "--json", peer=House(tell, monkeypatch), interrupt_after=20) == 130
+    assert bench.run("bell", "--json", "-vv", peer=House(tell, monkeypatch), interrupt_after=20) == 130
+    assert "Signal=*\n" in bench.err
+    assert "Signal=6" not in bench.err
     assert [event["digit"] for event in bench.told("digit")] == ["9"]
     assert [event["mode"] for event in bench.told("mode")] == ["once", "forever"]
 

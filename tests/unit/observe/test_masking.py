@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flexosip.observe import WireMessage, mask
+from flexosip.observe import WireMessage, mask, mask_keys
 from tests.unit.observe import scene
 
 HEAD = b"INVITE sip:b@example.com SIP/2.0\r\nCSeq: 1 INVITE\r\n"
@@ -93,6 +93,21 @@ def test_masking_takes_linear_time() -> None:
     small = min(seconds(500) for _ in range(3))
     large = min(seconds(4000) for _ in range(3))
     assert large < small * 8 * 6 + 0.05
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [
+        ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", "Signal=*\r\nDuration=160\r\n"),
+        ("Application/DTMF-Relay", "signal = 11\r\n", "signal = **\r\n"),
+        ("application/dtmf", "5", "*"),
+        ("application/dtmf", "d=5\r\n", "d=*\r\n"),
+        ("text/plain", "Signal=5\r\n", "Signal=5\r\n"),
+    ],
+)
+def test_keys_told_by_info_can_be_hidden(content_type: str, body: str, expected: str) -> None:
+    head = f"INFO sip:b@c SIP/2.0\r\nContent-Type: {content_type}\r\n\r\n"
+    assert mask_keys((head + body).encode()) == (head + expected).encode()
 
 
 def test_neither_repr_nor_str_of_a_message_shows_a_secret() -> None:
