@@ -30,6 +30,7 @@ from flexosip.phone.media_session import MediaSession, parse_codecs
 from flexosip.phone.session import CallSession
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.values import checked_text, header_pairs
+from flexosip.sdp import plain_address
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Request, new_request
 from flexosip.sip.uri import SipUri, TelUri, parse_uri
@@ -432,9 +433,6 @@ class Phone:
         """Like `call`, but returns as soon as the INVITE is on its way; then `wait_ringing`, `wait_answered`."""
         call = self.call(target, **options)
         call._start()
-        session = call._session
-        while session.usage is not None and session.usage.flow is None and session.end is None:
-            await session.changed()
         return call
 
     async def ring(
@@ -547,8 +545,9 @@ class Phone:
         host = flow.local[0]
         advertised = (flow.advertised or flow.local)[0]
         asked = _CONNECTION_HOST.search(offer)
-        if asked is not None and (b":" in asked.group(1)) != (":" in host):
-            own = self.signalling.address_towards(asked.group(1).decode("ascii", "replace"))
+        theirs = plain_address(asked.group(1).decode("ascii")) if asked is not None else host
+        if (":" in theirs) != (":" in host):
+            own = self.signalling.address_towards(theirs)
             host = advertised = own or host
         return MediaSession(self.signalling, session, host, advertised, self.formats)
 
