@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flexosip.sip.headers import Headers
 from flexosip.sip.message import Request
 from flexosip.sip.transaction import TransactionFailure, TransactionState
 
@@ -261,18 +262,17 @@ class InviteClientTransaction(ClientTransaction):
 
 def create_ack(request: Request, response: Response) -> Request:
     """The ACK for a 300-699 to `request`: same branch, same Request-URI, same Route (RFC 3261 §17.1.1.3)."""
-    ack = Request("ACK", request.uri)
-    headers = ack.headers
     source = request.headers
-    headers.add("Via", source.get_all("Via")[0])
-    headers.add("Max-Forwards", "70")
-    for line in source.get_lines("Route"):
-        headers.add("Route", line)
-    headers.add("From", source.get("From") or "")
-    headers.add("To", response.headers.get("To") or source.get("To") or "")
-    headers.add("Call-ID", source.get("Call-ID") or "")
-    headers.add("CSeq", f"{request.cseq.number} ACK")
-    return ack
+    fields = [("Via", source.get_all("Via")[0]), ("Max-Forwards", "70")]
+    fields += [("Route", line) for line in source.get_lines("Route")]
+    fields += [
+        ("From", source.get("From") or ""),
+        ("To", response.headers.get("To") or source.get("To") or ""),
+        ("Call-ID", source.get("Call-ID") or ""),
+        ("CSeq", f"{request.cseq.number} ACK"),
+    ]
+    # What was received has been checked, and may hold escaped controls that none of ours may.
+    return Request("ACK", request.uri, Headers.from_wire(fields))
 
 
 def _ignore_response(response: Response) -> None:

@@ -201,6 +201,16 @@ class Headers:
         self._fields = kept
         self._changed()
 
+    def extend(self, name: str, ending: str) -> None:
+        """Put `ending` behind the first field of that name, which stays as it came: received values may hold escaped controls."""
+        key = header_names(name)[1]
+        for position, (canonical, line) in enumerate(self._fields):
+            if canonical.lower() == key:
+                self._fields[position] = (canonical, line + _checked(ending))
+                self._changed()
+                return
+        raise ValueError(f"There is no header {name} to extend.")
+
     def remove(self, name: str) -> None:
         """Drop all fields of that name; harmless if there is none."""
         key = header_names(name)[1]

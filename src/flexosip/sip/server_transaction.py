@@ -124,7 +124,7 @@ class ServerTransaction:
         if response.status != 100:
             value = response.headers.get("To") or ""
             if not contains_tag(value) or response.to.tag is None:
-                response.headers.set("To", f"{value};tag={self.to_tag}")
+                response.headers.extend("To", f";tag={self.to_tag}")
         return bytes(response)
 
     def _send(self, data: bytes) -> None:
