@@ -112,7 +112,7 @@ class Dialog:
         """The early dialog of our side when `request` came (RFC 3261 §12.1.1).
 
         Raises:
-            RemoteProtocolError: there is no Contact with a SIP URI.
+            RemoteProtocolError: there is neither a Contact nor a From with a SIP URI.
         """
         return cls(
             call_id=request.call_id,
@@ -123,7 +123,8 @@ class Dialog:
             # RFC 3261 §12.1.1: empty. 0 means that the first request of ours gets 1.
             local_cseq=0,
             remote_cseq=request.cseq.number,
-            remote_target=_target(request, None),
+            # RFC 2543 user agents may leave the Contact out: their From serves then.
+            remote_target=_target(request, request.from_.uri),
             route_set=tuple(request.record_routes),
             early=True,
             to_line=request.headers.get("From"),

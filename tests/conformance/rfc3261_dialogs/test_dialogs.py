@@ -118,9 +118,17 @@ def test_a_peer_without_tags_has_a_dialog_too() -> None:
     assert isinstance(later, Request) and dialog_id_of(later) == dialog.id
 
 
-def test_an_invite_without_a_sip_contact_makes_no_dialog() -> None:
+def test_a_caller_of_rfc_2543_without_contact_is_reached_at_its_from() -> None:
+    old = parse_message(request("BYE").replace(b"BYE", b"INVITE"))
+    assert isinstance(old, Request) and old.contact is None
+    assert str(Dialog.from_request(old, "mine").remote_target) == "sip:peer@192.0.2.2"
+
+
+def test_an_invite_without_a_sip_uri_to_answer_to_makes_no_dialog() -> None:
+    nowhere = parse_message(request("BYE").replace(b"BYE", b"INVITE").replace(b"<sip:peer@192.0.2.2>", b"<tel:+4930>"))
+    assert isinstance(nowhere, Request)
     with pytest.raises(RemoteProtocolError):
-        Dialog.from_request(received(("Contact", "<mailto:a@b>")), "mine")
+        Dialog.from_request(nowhere, "mine")
 
 
 def test_headers_of_the_caller_are_checked() -> None:
