@@ -5,7 +5,7 @@ No sockets, no clock. `Negotiation` is the one machine for INVITE, re-INVITE, UP
 RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3551 (static payload types), RFC 3605 (`a=rtcp`), RFC 4733 (telephone-event), RFC 6337.
 """
 
-from flexosip.sdp.agreement import MediaAgreement
+from flexosip.sdp.agreement import MediaAgreement, plain_address
 from flexosip.sdp.formats import STATIC_FORMATS, AudioFormat
 from flexosip.sdp.negotiation import Negotiation
 from flexosip.sdp.session import Connection, MediaDescription, Origin, SdpError, SessionDescription
@@ -20,4 +20,5 @@ __all__ = [
     "Origin",
     "SdpError",
     "SessionDescription",
+    "plain_address",
 ]

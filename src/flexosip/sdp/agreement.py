@@ -5,13 +5,14 @@ RFC 3264 §6.1 (direction), §8.4 (hold).
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from flexosip.sdp.formats import AudioFormat
 
-__all__ = ["DIRECTIONS", "Direction", "MediaAgreement", "direction_of", "meet"]
+__all__ = ["DIRECTIONS", "Direction", "MediaAgreement", "direction_of", "meet", "plain_address"]
 
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
@@ -36,6 +37,17 @@ def meet(ours: str, theirs: str) -> Direction:
     send, receive = DIRECTIONS[ours]
     he_sends, he_receives = DIRECTIONS[theirs]
     return direction_of(send and he_receives, receive and he_sends)
+
+
+def plain_address(address: str) -> str:
+    """The IPv4 address in an IPv4-mapped IPv6 one (`::ffff:192.0.2.2`), which no IPv6 packet reaches; any other as it is."""
+    if ":" not in address:
+        return address
+    try:
+        mapped = ipaddress.IPv6Address(address).ipv4_mapped
+    except ValueError:
+        return address
+    return str(mapped) if mapped is not None else address
 
 
 @dataclass(frozen=True, slots=True)

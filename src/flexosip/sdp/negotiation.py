@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flexosip.errors import LocalProtocolError
-from flexosip.sdp.agreement import DIRECTIONS, MediaAgreement, direction_of, meet
+from flexosip.sdp.agreement import DIRECTIONS, MediaAgreement, direction_of, meet, plain_address
 from flexosip.sdp.formats import TELEPHONE_EVENT, AudioFormat, FormatPlan, answer_plan, offer_plan
 from flexosip.sdp.parser import parse_description
 from flexosip.sdp.session import Connection, MediaDescription, SdpError, SessionDescription
@@ -183,7 +183,7 @@ class Negotiation:
         ours = meet(direction, theirs)
         send_format = plan.offered[0]
         agreement = MediaAgreement(
-            remote_address=connection.address,
+            remote_address=plain_address(connection.address),
             remote_port=media.port,
             remote_rtcp=_rtcp(media, connection),
             send_format=send_format,
@@ -324,7 +324,7 @@ class Negotiation:
         wants_to_send = DIRECTIONS[wanted][0]
         before = self.agreement is not None and self.agreement.held
         return MediaAgreement(
-            remote_address=connection.address,
+            remote_address=plain_address(connection.address),
             remote_port=media.port,
             remote_rtcp=_rtcp(media, connection),
             send_format=send_format,
@@ -384,8 +384,8 @@ def _rtcp(media: MediaDescription, connection: Connection) -> tuple[str, int]:
         port = fields[0] if fields else ""
         if port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535:
             # An address that is not the stream's own is not taken: no peer may aim our RTCP at a third party.
-            return connection.address, int(port)
-    return connection.address, min(media.port + 1, 65535)
+            return plain_address(connection.address), int(port)
+    return plain_address(connection.address), min(media.port + 1, 65535)
 
 
 def _ptime(session: SessionDescription, media: MediaDescription, default: int) -> int:
