@@ -168,8 +168,8 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
     elif os.environ.get("FLEXOSIP_PASSWORD"):
         changes["password"] = os.environ["FLEXOSIP_PASSWORD"]
     account = replace(account, **changes)
-    if account.tls_ca is not None and not Path(account.tls_ca).is_file():
-        raise ConfigurationError(f"--tls-ca: there is no file {account.tls_ca}.")
+    if account.tls_ca is not None:
+        raise ConfigurationError("--tls-ca: this version does not offer TLS.", advice="Use --transport udp or tcp.")
     if account.aor is None and account.password is not None and options.password_file is None:
         # FLEXOSIP_PASSWORD may be set for other commands; a phone without an account needs none
         account = replace(account, password=None)
@@ -190,8 +190,6 @@ def create_phone(account: AccountOptions, **settings: Any) -> Phone:
         "display_name": account.display_name,
         "transport": account.transport,
     }
-    if account.tls_ca is not None:
-        told["tls_ca"] = account.tls_ca
     if account.listen:
         told["listen"] = account.listen
     if account.codecs:

@@ -13,6 +13,7 @@ from flexosip.audio.tones import named_tone
 from flexosip.errors import CallEnded, ConfigurationError, FlexosipError, InvalidState, NoAnswer, call_failure
 from flexosip.ivr import collect, menu
 from flexosip.phone.audio_stream import AudioStream
+from flexosip.phone.digits import DigitReader
 from flexosip.phone.events import CallEnd, CallEvent, CallState
 from flexosip.phone.playback import Playback, Recording
 from flexosip.phone.values import header_pairs
@@ -353,7 +354,7 @@ class Call:
 
     def digits(self) -> AsyncIterator[str]:
         """Keys the other side presses, one a press, until the call ends."""
-        return self._session.digits.iterate()
+        return DigitReader(self._session.digits)
 
     async def wait_digit(self, timeout: float | None = None) -> str:
         """The next key.
@@ -361,8 +362,7 @@ class Call:
         Raises:
             TimeoutError: none within `timeout` seconds. CallEnded: the call ended.
         """
-        with self._session.digits.consumer():
-            return await self._session.digits.get(timeout)
+        return await self._session.digits.get(timeout)
 
     async def gather(
         self,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from flexosip.errors import CallEnded, InvalidState
 from flexosip.phone.events import CallEnd
 
-__all__ = ["DigitQueue", "parse_dtmf", "parse_dtmf_relay"]
+__all__ = ["DigitQueue", "DigitReader", "parse_dtmf", "parse_dtmf_relay"]
 
 _MERGE_WINDOW = 0.3
-"""Seconds in which the same key, told in two ways, is one press: an INFO may come as late as the key's release."""
+"""Seconds between two tellings of the same key, in two ways, that are still one press."""
 _TYPE_AHEAD = 256
 """Digits kept for a reader that is slower than the caller; beyond it the oldest is dropped."""
 
@@ -30,8 +31,9 @@ _NAMED = {
     "13": "B",
     "14": "C",
     "15": "D",
-    "16": "R",
-    "flash": "R",
+    "16": "!",
+    "flash": "!",
+    "hf": "!",
 }
 _SIGNAL = re.compile(rb"(?im)^[ \t]*(?:signal|d)[ \t]*=[ \t]*([0-9A-Za-z*#]{1,5})[ \t]*\r?$")
 _DURATION = re.compile(rb"(?im)^[ \t]*duration[ \t]*=[ \t]*(\d{1,6})[ \t]*\r?$")
@@ -63,6 +65,16 @@ def parse_dtmf(body: bytes) -> str | None:
     return _digit(text)
 
 
+@dataclass(slots=True)
+class _Press:
+    """A press as told so far."""
+
+    digit: str
+    begin: float
+    end: float
+    ways: set[str]
+
+
 class DigitQueue:
     """Presses in order of time, read by one consumer at a time.
 
@@ -74,20 +86,27 @@ class DigitQueue:
         self._loop = loop
         self._digits: deque[str] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._consumer = False
+        self._consumer_waits = False
         self._end: CallEnd | None = None
-        self._recent: deque[tuple[str, float, set[str]]] = deque(maxlen=16)
+        self._recent: deque[_Press] = deque(maxlen=16)
         self.dropped = 0
         """Digits that nobody read in time."""
 
-    def push(self, digit: str, via: str, at: float) -> bool:
-        """Add a press told by `via` at `at` seconds; False when it is the echo of a press told another way already."""
-        for index, (known, when, ways) in enumerate(self._recent):
-            if known == digit and via not in ways and at - when <= _MERGE_WINDOW:
-                ways.add(via)
-                self._recent[index] = (known, at, ways)
+    def push(self, digit: str, via: str, at: float, duration: float | None = None) -> bool:
+        """Add a press that `via` tells of at `at` seconds; False when it is the echo of a press told another way already.
+
+        Args:
+            duration: how long the key was held, seconds. RTP tells of a press when it is over, INFO when it begins or when it is
+                over, so that both are known to mean the same one only by the time in between.
+        """
+        begin = at - (duration or 0.0)
+        for press in self._recent:
+            if press.digit == digit and via not in press.ways and begin - press.end <= _MERGE_WINDOW and press.begin - at <= _MERGE_WINDOW:
+                press.ways.add(via)
+                press.begin = min(press.begin, begin)
+                press.end = max(press.end, at)
                 return False
-        self._recent.append((digit, at, {via}))
+        self._recent.append(_Press(digit, begin, at, {via}))
         if len(self._digits) >= _TYPE_AHEAD:
             self._digits.popleft()
             self.dropped += 1
@@ -111,22 +130,17 @@ class DigitQueue:
             self._waiter.set_result(None)
 
     @contextmanager
-    def consumer(self) -> Iterator[None]:
-        """Claim the queue.
-
-        Raises:
-            InvalidState: somebody reads it already.
-        """
-        if self._consumer:
+    def _consumer(self) -> Iterator[None]:
+        if self._consumer_waits:
             raise InvalidState(
                 "Somebody reads the digits of this call already.",
                 advice="Only one of digits(), gather() and menu() can run at a time; end the first one.",
             )
-        self._consumer = True
+        self._consumer_waits = True
         try:
             yield
         finally:
-            self._consumer = False
+            self._consumer_waits = False
 
     async def get(self, timeout: float | None = None) -> str:
         """The next digit.
@@ -134,25 +148,33 @@ class DigitQueue:
         Raises:
             TimeoutError: none within `timeout` seconds.
             CallEnded: the call ended.
+            InvalidState: somebody else waits for a digit.
         """
-        deadline = None if timeout is None else self._loop.time() + timeout
-        while not self._digits:
-            if self._end is not None:
-                raise CallEnded(self._end)
-            self._waiter = self._loop.create_future()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._waiter
-            finally:
-                self._waiter = None
-        return self._digits.popleft()
-
-    async def iterate(self) -> AsyncIterator[str]:
-        """Digits until the call ends."""
-        with self.consumer():
-            while True:
+        with self._consumer():
+            deadline = None if timeout is None else self._loop.time() + timeout
+            while not self._digits:
+                if self._end is not None:
+                    raise CallEnded(self._end)
+                self._waiter = self._loop.create_future()
                 try:
-                    digit = await self.get()
-                except CallEnded:
-                    return
-                yield digit
+                    async with asyncio.timeout_at(deadline):
+                        await self._waiter
+                finally:
+                    self._waiter = None
+            return self._digits.popleft()
+
+
+class DigitReader:
+    """`async for digit in ...` until the call ends. Between two digits it holds nothing, so a loop may be left at any time."""
+
+    def __init__(self, queue: DigitQueue) -> None:
+        self._queue = queue
+
+    def __aiter__(self) -> DigitReader:
+        return self
+
+    async def __anext__(self) -> str:
+        try:
+            return await self._queue.get()
+        except CallEnded:
+            raise StopAsyncIteration from None

@@ -216,9 +216,7 @@ class MediaSession:
         await done
 
     async def _send_info(self, digits: str, duration: float, gap: float, via: str) -> None:
-        from flexosip.phone.call import Call
-
-        call = Call(self._session)
+        call = self._session.call
         for digit in digits:
             if via == "info-dtmf":
                 await call.request("INFO", digit.encode("ascii"), "application/dtmf")

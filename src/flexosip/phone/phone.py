@@ -298,6 +298,7 @@ class Phone:
                 while self._sessions:
                     await next(iter(self._sessions)).changed()
                 await done.wait()
+                await signalling.wait_settled()
         except TimeoutError:
             logger.info("closing without waiting longer for %d calls and %d registrars", len(self._sessions), max(remaining, 0))
         finally:
@@ -467,7 +468,7 @@ class Phone:
             outcome, status = RingOutcome.DECLINED, ended.end.status
         except CallFailed as error:
             # A phone that gives up by itself after ringing is one more way of ringing out.
-            if call._session.response is None or error.status not in (408, 480, 487):
+            if not call._session.rang or error.status not in (408, 480, 487):
                 raise
             outcome, status = RingOutcome.RANG_OUT, error.status
         return RingResult(outcome, status, loop.time() - started)
@@ -491,7 +492,7 @@ class Phone:
             headers=(*self.standard_headers, *pairs),
         )
         next_hop, ours = self._next_hop(uri, account)
-        self._sessions[session] = call
+        self._sessions[session] = session.call = call
         session.state = CallState.CALLING
         session.started_at = self.loop.time()
         session.usage = signalling.core.invite(
@@ -629,7 +630,7 @@ class Phone:
             usage.reject(486)
             return
         call = Call(session)
-        self._sessions[session] = call
+        self._sessions[session] = session.call = call
         if self._on_call is not None:
             task = self.loop.create_task(self._handle(self._on_call, call))
             self._tasks.add(task)
@@ -681,13 +682,12 @@ class Phone:
     def observe_call_event(self, session: CallSession, event: CallEvent) -> None:
         """A call emitted an event."""
         if self._call_observers:
-            call = self._sessions.get(session)
-            if call is not None:
-                for observer in self._call_observers:
-                    try:
-                        observer(call, event)
-                    except Exception:
-                        logger.exception("the on_call_event observer failed")
+            call = session.call
+            for observer in self._call_observers:
+                try:
+                    observer(call, event)
+                except Exception:
+                    logger.exception("the on_call_event observer failed")
 
     def call_ended(self, session: CallSession) -> None:
         """A call is over; called by its session as the last thing."""

@@ -66,6 +66,8 @@ class CallSession:
         self.direction = direction
         self.state = CallState.NEW if direction == "outgoing" else CallState.CALLING
         self.usage: InviteUsage | None = None
+        self.call: Any = None
+        """The `Call` that users have of it."""
         self.media: MediaSession | None = None
         self.end: CallEnd | None = None
         self.failure: FlexosipError | None = None
@@ -87,6 +89,8 @@ class CallSession:
         self._answer_refused: MediaError | None = None
         self._awaiting_answer = False
         self._finished = False
+        self.rang = False
+        """Outgoing: the other phone has rung."""
         self.accepted = False
         """Incoming: our 200 is out."""
 
@@ -155,6 +159,7 @@ class CallSession:
         self.response = response
         if response.body and response.content_type == _SDP and self.media is not None and self._offered is not None:
             self._early_answer(response, dialog)
+        self.rang = self.rang or response.status == 180
         if response.status == 180 and self.state in (CallState.CALLING, CallState.NEW):
             self.state = CallState.RINGING
             self.emit(Ringing(self.loop.time(), response.status))

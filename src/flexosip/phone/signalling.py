@@ -125,6 +125,15 @@ class Signalling:
         if not task.cancelled() and task.exception() is not None:
             logger.error("background work failed", exc_info=task.exception())
 
+    async def wait_settled(self) -> None:
+        """Wait until the other sides have answered everything we sent: a lost BYE is repeated meanwhile."""
+        stack = self.core.stack
+        while stack.outstanding:
+            settled: asyncio.Future[None] = self.loop.create_future()
+            stack.on_idle = lambda settled=settled: None if settled.done() else settled.set_result(None)  # type: ignore[misc]
+            await settled
+        stack.on_idle = None
+
     async def close(self) -> None:
         """Free all sockets and the engine."""
         self._closed = True
