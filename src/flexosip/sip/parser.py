@@ -11,6 +11,7 @@ RFC 3261 §7, §8.1.1, §18.3; verdicts as in RFC 4475 and RFC 5118
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from flexosip.sip.grammar import SipParseError, is_token
@@ -238,21 +239,25 @@ def _answerable(error: SipParseError, message: Message) -> SipParseError:
     return error
 
 
-def check_message(message: Request | Response) -> None:
+def check_message(message: Request | Response, works_on: Callable[[str], bool] | None = None) -> None:
     """Refuse what no user agent can work with; afterwards none of the typed properties raises.
 
     What old or sloppy peers leave out and nobody needs is tolerated: Max-Forwards, the From tag and the branch of RFC 2543 user agents.
+
+    Args:
+        works_on: tells which methods are worked on at all; None: every one. Of a request with another method only that is judged which
+            its refusal needs, since the method comes first (RFC 3261 §8.2.1).
 
     Raises:
         SipParseError: with the status that RFC 4475 and RFC 5118 ask for.
     """
     try:
-        _check(message)
+        _check(message, works_on)
     except SipParseError as error:
         raise _answerable(error, message) from None
 
 
-def _check(message: Request | Response) -> None:
+def _check(message: Request | Response, works_on: Callable[[str], bool] | None) -> None:
     headers = message.headers
     index = headers._lookup()
     if len(headers) != len(index):
@@ -268,7 +273,8 @@ def _check(message: Request | Response) -> None:
     _check_vias(message, index)
     _ = message.from_, message.to
     if isinstance(message, Request):
-        _check_request(message, index)
+        if works_on is None or works_on(message.method):
+            _check_request(message, index)
     elif cseq.method != "REGISTER":
         # A registrar lists the bindings of all devices of the user; one that is malformed is not ours and must not hide ours.
         _check_addresses(message, index)

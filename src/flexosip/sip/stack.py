@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from flexosip.errors import RemoteProtocolError
 from flexosip.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
 from flexosip.sip.grammar import SipParseError
-from flexosip.sip.headers import BRANCH_COOKIE
+from flexosip.sip.headers import BRANCH_COOKIE, Headers
 from flexosip.sip.message import Request, Response
 from flexosip.sip.parser import check_message, parse_message
 from flexosip.sip.response_routing import record_source, response_flow
@@ -169,6 +169,9 @@ class SipStack:
                 self._receive_response(message, flow)
         except RemoteProtocolError as error:
             self._malformed(error, flow)
+        except Exception:
+            # A fault of ours or of the user above is told loudly, but must not end the driver's loop over everybody's messages.
+            logger.exception("a message from %s:%s could not be processed", flow.remote[0], flow.remote[1])
 
     def receive_malformed(self, error: SipParseError, flow: Flow) -> None:
         """A stream brought something that could not be framed; it is answered if it was understood far enough."""
@@ -312,16 +315,13 @@ class SipStack:
         """
         original = invite.request
         assert original is not None
-        cancel = Request("CANCEL", original.uri)
-        source = original.headers
-        fields = cancel.headers
-        fields.add("Max-Forwards", "70")
-        for name in ("Route", "From", "To", "Call-ID"):
-            for line in source.get_lines(name):
-                fields.add(name, line)
-        fields.add("CSeq", f"{original.cseq.number} CANCEL")
+        fields = [("Max-Forwards", "70")]
+        # A proxy cancels with what its caller wrote; it has been checked, and may hold escaped controls that none of ours may.
+        fields += [(name, line) for name in ("Route", "From", "To", "Call-ID") for line in original.headers.get_lines(name)]
+        fields.append(("CSeq", f"{original.cseq.number} CANCEL"))
+        cancel = Request("CANCEL", original.uri, Headers.from_wire(fields))
         for name, value in headers:
-            fields.add(name, value)
+            cancel.headers.add(name, value)
 
         def on_response(response: Response) -> None:
             if response.status >= 200:
