@@ -110,7 +110,7 @@ def test_the_flag_wins_over_the_environment_and_that_over_the_config(tmp_path: P
         ((), CONFIG.replace("[account.home]", "[acount.home]"), "config.toml:3: acount: unknown key. The nearest known key is 'account'"),
         ((), CONFIG.replace('password = "geheim"', 'password_file = "nowhere"'), "config.toml:5: account.home.password_file:"),
         (("--password-file", "nowhere"), "", "nowhere: cannot be read: No such file"),
-        (("--tls-ca", "nowhere"), "", "--tls-ca: there is no file nowhere"),
+        (("--tls-ca", "nowhere"), "", "--tls-ca: this version does not offer TLS"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, words: tuple[str, ...], text: str, sentence: str) -> None:
