@@ -108,6 +108,26 @@ def test_timer_d_is_zero_over_a_reliable_transport() -> None:
     assert client.stack.statistics().client_transactions == 0
 
 
+def test_a_to_with_a_quoted_control_character_gets_its_ack_as_it_came() -> None:
+    client = Client("INVITE")
+    client.stack.receive_message(answer(client.request, 486).replace(b"To: ", b'To: "a\\\x00b" '), client.flow)
+    assert client.responses == [486]
+    assert b'To: "a\\\x00b" <sip:peer@192.0.2.2>;tag=remote' in client.wire.sent[-1][2]
+
+
+def test_a_user_that_raises_at_a_response_does_not_end_the_loop_over_messages(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client("OPTIONS")
+
+    def broken(response: Response) -> None:
+        raise RuntimeError("a bug above")
+
+    client.transaction._on_response = broken
+    client.receive(200)
+    assert "could not be processed" in caplog.text
+    client.wire.advance_to(5)
+    assert client.stack.statistics().client_transactions == 0
+
+
 def test_a_provisional_response_after_the_final_one_is_ignored() -> None:
     client = Client("INVITE")
     client.receive(486)

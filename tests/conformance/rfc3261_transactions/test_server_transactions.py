@@ -188,6 +188,13 @@ def test_a_display_name_with_tag_in_it_is_no_tag() -> None:
     assert server.wire.take_response(200).to.tag not in (None, "1")
 
 
+def test_a_to_with_a_quoted_control_character_is_sent_back_as_it_came() -> None:
+    server = Server()
+    server.receive(request("OPTIONS").replace(b"To: <", b'To: "a\\\x00b" <'))
+    server.respond(200)
+    assert b'To: "a\\\x00b" <sip:us@192.0.2.1>;tag=' in server.wire.sent[0][2]
+
+
 # -- matching -------------------------------------------------------------------------------------------------------------
 
 
