@@ -90,10 +90,12 @@ class Sender:
     def _configure_events(self, settings: StreamSettings, clock_rate: int) -> None:
         payload_type = settings.send_event_payload_type
         events = self._events
-        if payload_type is None:
-            self._events = None
-        elif events is None or events.payload_type != payload_type or not events.busy:
-            self._events = TelephoneEventSender(payload_type, clock_rate, packet_ticks=self._ticks)
+        if events is not None and events.busy:
+            if events.payload_type == payload_type:
+                return
+            # What was not sent cannot be sent any more as it was agreed; who waits for it must not wait for ever.
+            self._emit(DigitsSent())
+        self._events = None if payload_type is None else TelephoneEventSender(payload_type, clock_rate, packet_ticks=self._ticks)
 
     def send_digits(self, digits: str, duration: float | None = None, gap: float | None = None) -> None:
         """Send key presses, each held for `duration` seconds, after those that are on their way; seconds of `gap` between them.
@@ -111,8 +113,12 @@ class Sender:
 
     def stop_digits(self) -> None:
         """Forget the digits that have not begun."""
-        if self._events is not None:
-            self._events.clear()
+        events = self._events
+        if events is not None:
+            was_busy = events.busy
+            events.clear()
+            if was_busy and not events.busy:
+                self._emit(DigitsSent())
 
     @property
     def packet_ticks(self) -> int:

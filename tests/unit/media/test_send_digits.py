@@ -130,6 +130,26 @@ def test_forgotten_digits_are_not_sent_and_the_present_one_ends_as_it_should() -
     assert len(one.told(DigitsSent)) == 1
 
 
+def test_digits_that_are_all_forgotten_are_told_as_done() -> None:
+    stage = Stage()
+    one = stage.open(settings())
+    one.stream.send_digits("1")
+    one.stream.stop_digits()
+    stage.run(0.5)
+    assert not events_of(one)
+    assert len(one.told(DigitsSent)) == 1
+
+
+def test_digits_end_when_the_other_side_takes_no_events_any_more() -> None:
+    stage = Stage()
+    one = stage.open(settings())
+    one.stream.send_digits("123456")
+    stage.run(0.1)
+    one.stream.configure(settings(send_event_payload_type=None))
+    stage.run(0.5)
+    assert len(one.told(DigitsSent)) == 1
+
+
 def test_what_cannot_be_sent_is_refused_at_once() -> None:
     stage = Stage()
     one = stage.open(settings())
