@@ -214,8 +214,10 @@ class Account:
                     failure = self.failure()
                     if failure is not None:
                         raise failure
-                    self._changed = loop.create_future()
-                    await self._changed
+                    # One future for all who wait: cancelling one of them must not cancel the others' wait.
+                    if self._changed is None or self._changed.done():
+                        self._changed = loop.create_future()
+                    await asyncio.wait((self._changed,))
         except TimeoutError:
             if isinstance(self.failure(), FlexosipError):
                 raise

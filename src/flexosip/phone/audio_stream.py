@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from flexosip.audio.resample import Resampler
-from flexosip.errors import CallEnded, ConfigurationError
+from flexosip.errors import CallEnded, ConfigurationError, InvalidState
 
 if TYPE_CHECKING:
     from flexosip.phone.events import CallEnd
@@ -65,11 +65,10 @@ class AudioStream:
         """Send `pcm` (any length) after what was written before; waits while more than 0.2 s is still to be sent.
 
         Raises:
-            CallEnded: the call is over.
+            CallEnded: the call is over. InvalidState: the stream was closed.
         """
         while True:
-            if self._end is not None:
-                raise CallEnded(self._end)
+            self._check_open()
             if self._live.buffered <= _OUTGOING_SECONDS:
                 break
             self._room = self._media.loop.create_future()
@@ -86,9 +85,19 @@ class AudioStream:
     def mark(self, name: str) -> asyncio.Future[float]:
         """A future that is done, with the position in seconds, when all that was written so far has been sent.
 
-        `clear` cancels the marks of what it throws away.
+        `clear` cancels the marks of what it throws away; the end of the call makes them raise CallEnded.
+
+        Raises:
+            CallEnded: the call is over. InvalidState: the stream was closed.
         """
+        self._check_open()
         return self._live.mark(name)
+
+    def _check_open(self) -> None:
+        if self._end is not None:
+            raise CallEnded(self._end)
+        if self._closed:
+            raise InvalidState("The audio stream was closed.", advice="Make a new one with call.audio().")
 
     def close(self) -> None:
         """End both directions; the call goes on."""
@@ -128,6 +137,7 @@ class AudioStream:
 
     def _call_ended(self, end: CallEnd) -> None:
         self._end = end
+        self._live.call_ended(end)
         self._wake()
         self._has_room()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flexosip.audio.sources import Pcm, Tone
 from flexosip.audio.tones import named_tone
-from flexosip.errors import CallEnded, ConfigurationError, FlexosipError, InvalidState, NoAnswer, call_failure
+from flexosip.errors import CallEnded, ConfigurationError, InvalidState, NoAnswer
 from flexosip.ivr import collect, menu
 from flexosip.phone.audio_stream import AudioStream
 from flexosip.phone.digits import DigitReader
@@ -300,18 +300,18 @@ class Call:
         tone = Tone(float(name), duration=duration) if isinstance(name, (int, float)) else named_tone(name, duration=duration)
         return self.play(tone)
 
-    async def send_digits(self, digits: str, *, duration: float = 0.1, gap: float = 0.05, via: str = "auto") -> None:
+    async def send_digits(self, digits: str, *, duration: float = 0.1, gap: float = 0.06, via: str = "auto") -> None:
         """Press keys: `0-9*#A-D`; `w` or `,` waits half a second. Returns when the last is sent.
 
         Args:
-            duration: seconds a key is held. gap: seconds between keys.
+            duration: seconds a key is held. gap: seconds between keys; both at least 0.04 (ITU-T Q.24).
             via: `auto` (RFC 4733 when the other side takes it, else INFO), `rfc4733`, `info` (dtmf-relay),
                 `info-dtmf` or `inband`.
         """
         if not _DIGITS.match(digits):
             raise ConfigurationError(f"send_digits({digits!r}): allowed are 0-9 * # A-D, and w or a comma for half a second's wait.")
-        if not 0.04 <= duration <= 6.0 or not 0.02 <= gap <= 6.0:
-            raise ConfigurationError("send_digits: duration is 0.04 to 6 seconds, gap 0.02 to 6 seconds.")
+        if not 0.04 <= duration <= 6.0 or not 0.04 <= gap <= 6.0:
+            raise ConfigurationError(f"send_digits(duration={duration}, gap={gap}): both are 0.04 to 6 seconds.")
         if via not in ("auto", "rfc4733", "info", "info-dtmf", "inband"):
             raise ConfigurationError(f"send_digits(via={via!r}): allowed are auto, rfc4733, info, info-dtmf and inband.")
         await self._session.require_media().send_digits(digits.replace(" ", "").upper(), duration, gap, via)
@@ -387,43 +387,28 @@ class Call:
     # -- the call itself ----------------------------------------------------------------------------------------------
 
     async def hold(self) -> None:
-        """Put the other side on hold (RFC 3264 §8.4)."""
-        session = self._session
-        session.require_media()
-        session.on_hold_by_us = True
-        try:
-            await session.reinvite("sendonly")
-        except FlexosipError:
-            session.on_hold_by_us = False
-            raise
+        """Put the other side on hold (RFC 3264 §8.4).
+
+        Raises:
+            CallFailed: it refused; the call goes on as before.
+        """
+        await self._session.hold(True)
 
     async def resume(self) -> None:
-        """Take the other side off hold."""
-        session = self._session
-        session.require_media()
-        session.on_hold_by_us = False
-        try:
-            await session.reinvite("sendrecv")
-        except FlexosipError:
-            session.on_hold_by_us = True
-            raise
+        """Take the other side off hold.
+
+        Raises:
+            CallFailed: it refused; the call goes on as before.
+        """
+        await self._session.hold(False)
 
     async def request(self, method: str, body: bytes = b"", content_type: str | None = None, *, headers: Any = None) -> Any:
         """Send a request of your own within the call, for example INFO; returns the final `Response`.
 
         Raises:
-            CallFailed: the other side refused it.
+            CallFailed: the other side refused it. CallEnded: the call ended before it was answered.
         """
-        session = self._session
-        usage = session.require_usage()
-        done: asyncio.Future[Any] = session.loop.create_future()
-        usage.request_within(
-            method, body, content_type, header_pairs(headers), lambda result: None if done.done() else done.set_result(result)
-        )
-        result = await done
-        if not 200 <= result.status < 300:
-            raise call_failure(result.status, result.reason)
-        return result
+        return await self._session.request(method, body, content_type, header_pairs(headers))
 
     def statistics(self) -> MediaStatistics | None:
         """Packets, loss, jitter and round trip so far; None before there is sound."""

@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flexosip.errors import CallEnded
+
 if TYPE_CHECKING:
+    from flexosip.phone.events import CallEnd
     from flexosip.phone.media_session import MediaSession
 
 __all__ = ["LiveSource"]
@@ -87,14 +90,25 @@ class LiveSource:
 
     # Called by the media session.
 
-    def marked(self, name: str, position: float) -> None:
+    def marked(self, key: str, position: float) -> None:
         """All before the mark was sent."""
+        if all(key != known for known, _ in self._marks):
+            return  # of what was cleared while the engine's word was on its way
         while self._marks:
-            key, future = self._marks.popleft()
+            known, future = self._marks.popleft()
             if not future.done():
                 future.set_result(position)
-            if key == name:
+            if known == key:
                 return
+
+    def call_ended(self, end: CallEnd) -> None:
+        """The call is over: what is marked will not be sent any more."""
+        self._closed = True
+        while self._marks:
+            future = self._marks.popleft()[1]
+            if not future.done():
+                future.set_exception(CallEnded(end))
+                future.exception()  # marked as seen: nobody needs to await a mark
 
     def low(self) -> None:
         """More is wanted."""

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flexosip import codecs
 from flexosip.audio.sources import Pcm, Tone
 from flexosip.audio.tones import dtmf_tone
-from flexosip.errors import CallEnded, ConfigurationError, MediaError
+from flexosip.errors import ConfigurationError, MediaError
 from flexosip.media import events as media_events
 from flexosip.media.feeding import LiveFeed
 from flexosip.media.settings import MediaFormat, StreamSettings
@@ -91,7 +92,7 @@ class MediaSession:
         self._recordings: dict[int, Recording] = {}
         self._feeds: dict[int, LiveSource] = {}
         self._audio: list[AudioStream] = []
-        self._digits_sent: list[asyncio.Future[None]] = []
+        self._digits_sent: asyncio.Future[None] | None = None
         self._digits_lock = asyncio.Lock()
         self._closed = False
 
@@ -124,12 +125,12 @@ class MediaSession:
         if self._signalling.is_numeric(agreement.remote_address):
             self.stream.configure(settings)
         else:
+            # Until its host is known nothing is sent; what is played meanwhile waits in the queue.
+            self.stream.configure(replace(settings, remote=("", 0), rtcp=("", 0)))
             self._signalling.run(self._configure_later(settings, agreement))
 
     async def _configure_later(self, settings: StreamSettings, agreement: Any) -> None:
         """The c= line names a host (RFC 8866 §5.7)."""
-        from dataclasses import replace
-
         address = await self._signalling.resolve_media_host(settings.remote[0])
         if address is not None and self._applied is agreement and not self._closed:
             rtcp = settings.rtcp
@@ -196,7 +197,7 @@ class MediaSession:
             for group in _split_waits(digits):
                 self._session.check_not_ended()
                 if group in ("W", ",", "P"):
-                    await self._sleep(_WAIT_KEY)
+                    await self._session.sleep(_WAIT_KEY)
                 elif via == "rfc4733":
                     await self._send_events(group, duration, gap)
                 elif via == "inband":
@@ -205,25 +206,26 @@ class MediaSession:
                 else:
                     await self._send_info(group, duration, gap, via)
 
-    async def _sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self._session.check_not_ended()
-
     async def _send_events(self, digits: str, duration: float, gap: float) -> None:
-        done: asyncio.Future[None] = self.loop.create_future()
-        self._digits_sent.append(done)
+        while self._digits_sent is not None:
+            # Of a call that was cancelled: its last key still has to end.
+            await self._session.until(self._digits_sent)
+        self._digits_sent = done = self.loop.create_future()
         self.stream.send_digits(digits, duration=duration, gap=gap)
-        await done
+        try:
+            await self._session.until(done)
+        except asyncio.CancelledError:
+            self.stream.stop_digits()
+            raise
 
     async def _send_info(self, digits: str, duration: float, gap: float, via: str) -> None:
-        call = self._session.call
         for digit in digits:
             if via == "info-dtmf":
-                await call.request("INFO", digit.encode("ascii"), "application/dtmf")
+                await self._session.request("INFO", digit.encode("ascii"), "application/dtmf")
             else:
                 body = f"Signal={digit}\r\nDuration={duration * 1000:.0f}\r\n"
-                await call.request("INFO", body.encode("ascii"), "application/dtmf-relay")
-            await self._sleep(duration + gap)
+                await self._session.request("INFO", body.encode("ascii"), "application/dtmf-relay")
+            await self._session.sleep(duration + gap)
 
     # -- recording and raw sound --------------------------------------------------------------------------------------
 
@@ -305,14 +307,16 @@ class MediaSession:
             playback._call_ended(self._session.end, event.position)
         else:
             playback._ended(event.position, event.completed)
-        if not self._closed:
+        if self._session.end is None:
             self._session.emit(PlaybackFinished(self.loop.time(), playback.source, event.position, event.completed))
 
     def _recording_ended(self, event: media_events.RecordingEnded) -> None:
         recording = self._recordings.pop(event.id, None)
         if recording is not None:
             recording._ended(event.seconds, event.error)
-            self._session.emit(RecordingFinished(self.loop.time(), recording.path, event.seconds, event.error))
+            if self._session.end is None:
+                # Ended is the last event of a call; a recording that ends with it can be awaited.
+                self._session.emit(RecordingFinished(self.loop.time(), recording.path, event.seconds, event.error))
             if event.error is not None:
                 logger.error("the recording %s was cut short after %.1f s: %s", recording.path, event.seconds, event.error)
 
@@ -327,10 +331,9 @@ class MediaSession:
             feed.marked(event.name, event.position)
 
     def _all_digits_sent(self, event: media_events.DigitsSent) -> None:
-        waiting, self._digits_sent = self._digits_sent, []
-        for done in waiting:
-            if not done.done():
-                done.set_result(None)
+        done, self._digits_sent = self._digits_sent, None
+        if done is not None and not done.done():
+            done.set_result(None)
 
     def _media_timeout(self, event: media_events.MediaTimeout) -> None:
         self._session.emit(MediaSilent(self.loop.time(), event.seconds))
@@ -355,11 +358,6 @@ class MediaSession:
     def finish(self, end: CallEnd) -> MediaStatistics:
         """The call is over: close everything, tell all who wait; the final figures."""
         statistics = self.stream.statistics()
-        for done in self._digits_sent:
-            if not done.done():
-                done.set_exception(CallEnded(end))
-                done.exception()
-        self._digits_sent.clear()
         self.close()
         for playback in list(self._playbacks.values()):
             playback._call_ended(end, playback.position)

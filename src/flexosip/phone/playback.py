@@ -48,10 +48,11 @@ class Playback:
 
     def __await__(self) -> Generator[object, None, Playback]:
         try:
-            yield from asyncio.shield(self._done).__await__()
+            yield from asyncio.wait((self._done,)).__await__()
         except asyncio.CancelledError:
             self.stop()
             raise
+        self._done.result()
         return self
 
     def __repr__(self) -> str:
@@ -100,7 +101,8 @@ class Recording:
         return self
 
     def __await__(self) -> Generator[object, None, Recording]:
-        yield from asyncio.shield(self._done).__await__()
+        yield from asyncio.wait((self._done,)).__await__()
+        self._done.result()
         return self
 
     def _ended(self, seconds: float, error: str | None) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from flexosip.errors import CallEnded, FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
+from flexosip.errors import CallEnded, CallFailed, FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
 from flexosip.net.address import format_address
 from flexosip.phone.digits import DigitQueue, parse_dtmf, parse_dtmf_relay
 from flexosip.phone.events import (
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["CallSession"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SDP = "application/sdp"
 _EVENTS_KEPT = 1000
@@ -83,6 +85,8 @@ class CallSession:
         self._early: dict[str, Negotiation] = {}
         self._offered: Negotiation | None = None
         self._waiters: set[asyncio.Future[None]] = set()
+        self._over: asyncio.Future[None] = self.loop.create_future()
+        self._changing = asyncio.Lock()
         self._events: deque[CallEvent] = deque(maxlen=_EVENTS_KEPT)
         self.event_count = 0
         """Events so far."""
@@ -110,6 +114,26 @@ class CallSession:
             await waiter
         finally:
             self._waiters.discard(waiter)
+
+    async def until(self, done: asyncio.Future[T]) -> T:
+        """The result of `done`.
+
+        Raises:
+            CallEnded: the call ended first.
+        """
+        await asyncio.wait((done, self._over), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            self.check_not_ended()
+        return done.result()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            CallEnded: the call ended meanwhile.
+        """
+        await asyncio.wait((self._over,), timeout=seconds)
+        self.check_not_ended()
 
     def event(self, index: int) -> CallEvent | None:
         """The event with that number, from 0; None when it is too old to be known still."""
@@ -272,21 +296,18 @@ class CallSession:
         if self.media is not None:
             return self._offer_body
         assert usage.flow is not None
-        media = self.phone.create_media(self, usage.flow, usage.request.body)
         request = usage.request
+        self.media = media = self.phone.create_media(self, usage.flow, request.body)
+        if not request.body:
+            self._offer_body = media.negotiation.create_offer()
+            self._awaiting_answer = True
+            return self._offer_body
         try:
-            if request.body:
-                self._offer_body = media.negotiation.receive_offer(request.body)
-            else:
-                self._offer_body = media.negotiation.create_offer()
-                self._awaiting_answer = True
+            self._offer_body = media.negotiation.receive_offer(request.body)
         except SdpError as error:
-            media.close()
             usage.reject(error.status_hint)
             raise MediaError(f"The caller offers no sound that we understand: {error}", advice="Allow more codecs.") from error
-        self.media = media
-        if request.body:
-            media.apply()
+        media.apply()
         return self._offer_body
 
     def on_confirmed(self, usage: InviteUsage, ack: Request) -> None:
@@ -348,7 +369,9 @@ class CallSession:
     def on_request(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         """INFO and other requests within the call."""
         if request.method == "INFO":
-            transaction.respond(request.create_response(self._info(request)))
+            status = self._info(request)
+            headers = (("Accept", "application/dtmf-relay, application/dtmf"),) if status == 415 else ()
+            transaction.respond(request.create_response(status, headers=headers))
         elif request.method == "UPDATE":
             self._update(request, transaction)
         else:
@@ -377,40 +400,87 @@ class CallSession:
     def received_digit(self, digit: str, via: str, duration: float | None) -> None:
         """A press, told one way or another."""
         now = self.loop.time()
-        if self.digits.push(digit, via, now):
+        if self.digits.push(digit, via, now, duration):
             self.emit(DigitPressed(now, digit, via, duration))
 
-    async def reinvite(self, direction: str) -> None:
-        """Offer our own change of direction and wait for the answer.
+    async def request(self, method: str, body: bytes, content_type: str | None, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+        """Send a request within the call; its 2xx.
+
+        Raises:
+            CallFailed: refused. CallEnded: the call ended before it was answered.
+        """
+        usage = self.require_usage()
+        done: asyncio.Future[Any] = self.loop.create_future()
+        usage.request_within(method, body, content_type, headers, lambda result: None if done.done() else done.set_result(result))
+        result: Response = await self.until(done)
+        if not 200 <= result.status < 300:
+            self.check_not_ended()
+            raise call_failure(result.status, result.reason)
+        return result
+
+    async def hold(self, on_hold: bool) -> None:
+        """Offer to hold the other side or to go on (RFC 3264 §8.4), one change at a time; nothing when it is so already.
+
+        Cancelling the wait does not take the offer back: it is on its way, and its answer will count.
 
         Raises:
             CallFailed: the other side refused; the session is as it was.
         """
+        await self._changing.acquire()
+        try:
+            done = self._offer_direction(on_hold)
+        except BaseException:
+            self._changing.release()
+            raise
+        done.add_done_callback(lambda _: self._changing.release())
+        try:
+            await self.until(done)
+        except CallFailed:
+            # At the end of the call a change that is on its way fails first.
+            self.check_not_ended()
+            raise
+
+    def _offer_direction(self, on_hold: bool) -> asyncio.Future[None]:
         usage = self.require_usage()
-        media = self.require_media()
-        done: asyncio.Future[Any] = self.loop.create_future()
+        if self.answered_at is None:
+            raise InvalidState("hold() and resume(): the call is not answered yet.", advice="Await the call first.")
+        negotiation = self.require_media().negotiation
+        done: asyncio.Future[None] = self.loop.create_future()
+        if on_hold == self.on_hold_by_us:
+            done.set_result(None)
+            return done
 
         def on_result(result: Any) -> None:
-            if not done.done():
-                done.set_result(result)
+            error = self._direction_answered(result, on_hold)
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+                done.exception()  # marked as seen: who waited may have been cancelled
 
-        usage.reinvite(lambda: media.negotiation.create_offer(direction), on_result, on_glare=media.negotiation.rollback)
-        while not done.done() and self.end is None:
-            changed = self.loop.create_task(self.changed())
-            await asyncio.wait((done, changed), return_when=asyncio.FIRST_COMPLETED)
-            changed.cancel()
-        self.check_not_ended()
-        result = done.result()
-        status = result.status
-        if not 200 <= status < 300:
-            media.negotiation.rollback()
-            raise call_failure(status, result.reason)
+        direction = "sendonly" if on_hold else "sendrecv"
+        usage.reinvite(lambda: negotiation.create_offer(direction), on_result, on_glare=negotiation.rollback)
+        return done
+
+    def _direction_answered(self, result: Any, on_hold: bool) -> FlexosipError | None:
+        """Take the answer to our re-INVITE, whoever still waits for it; what went wrong."""
+        assert self.media is not None
+        negotiation = self.media.negotiation
+        if not 200 <= result.status < 300:
+            # Not pending: the offer was never sent, or was taken back when both sides collided.
+            if negotiation.pending_offer:
+                negotiation.rollback()
+            return call_failure(result.status, result.reason)
         try:
-            media.negotiation.receive_answer(result.body)
+            negotiation.receive_answer(result.body)
         except SdpError as error:
-            media.negotiation.rollback()
-            raise MediaError(f"The answer to the change of the call cannot be used: {error}") from error
+            negotiation.rollback()
+            return MediaError(f"The answer to the change of the call cannot be used: {error}")
+        self.on_hold_by_us = on_hold
         self._apply_change()
+        return None
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -449,6 +519,7 @@ class CallSession:
         self.state = CallState.ENDED
         self.digits.close(self.end)
         self._early.clear()
+        self._over.set_result(None)
         if self.media is not None:
             self.statistics = self.media.finish(self.end)
         self.emit(Ended(self.ended_at, self.end, self.statistics))
