@@ -167,3 +167,21 @@ def test_hold_and_resume_are_seen_by_the_other_side() -> None:
         assert seen.index("Held") < seen.index("Resumed")
 
     World().run(story)
+
+
+def test_a_phone_that_closes_while_an_ack_is_missing_leaves_nothing() -> None:
+    async def story(a: Phone, b: Phone, target: str) -> None:
+        @b.on_call
+        async def answer(call: Any) -> None:
+            await call.answer()
+
+        call = await a.dial(target)
+        network = a.signalling.network.network
+        network.filters.append(lambda packet: packet.data.startswith(b"ACK"))
+        await call.wait_answered()
+        await asyncio.sleep(0.3)
+        started = a.loop.time()
+        await b.close()
+        assert a.loop.time() - started <= 2.0
+
+    World().run(story)

@@ -147,6 +147,11 @@ class Account:
         """True while the registrar has our binding."""
         return self.registration is not None and self.registration.registered
 
+    @property
+    def service_route(self) -> tuple[NameAddr, ...]:
+        """Route of our requests as the registrar wants it (RFC 3608)."""
+        return self.registration.service_route if self.registration is not None else ()
+
     def start(self) -> None:
         """Begin to register; harmless when it runs."""
         if self.registration is None:

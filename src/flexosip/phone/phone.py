@@ -479,6 +479,7 @@ class Phone:
             raise InvalidState("The phone is closed.")
         signalling = self.signalling
         account = session.account
+        next_hop, ours = self._next_hop(uri, account)
         if self.max_calls is not None and len(self._sessions) >= self.max_calls:
             raise InvalidState(f"All {self.max_calls} lines of this phone are in use.")
         identity = account.identity if account is not None else self.identity_towards(uri)
@@ -489,9 +490,9 @@ class Phone:
             to=NameAddr(uri),
             call_id=signalling.new_call_id(),
             cseq=self.random.randrange(1, 10000),
+            routes=account.service_route if account is not None and ours else (),
             headers=(*self.standard_headers, *pairs),
         )
-        next_hop, ours = self._next_hop(uri, account)
         self._sessions[session] = session.call = call
         session.state = CallState.CALLING
         session.started_at = self.loop.time()

@@ -498,6 +498,8 @@ class CallSession:
     def abandon(self) -> None:
         """The phone closes and will not wait any longer."""
         self._finish("local", 0, "the phone was closed", None)
+        if self.usage is not None:
+            self.usage.drop()
 
     def on_ended(self, usage: InviteUsage, end: UsageEnd) -> None:
         """The INVITE usage is over."""

@@ -175,6 +175,9 @@ class Signalling:
 
     def _flow_failed(self, flow: Flow, error: Exception) -> None:
         self.core.flow_failed(flow, error)
+        for account in self.phone.accounts:
+            if account.registration is not None:
+                account.registration.flow_lost(flow)
 
     def _locate(self, uri: SipUri, size: int, preferred: Flow | None, done: Callable[[Flow | None, Exception | None], None]) -> None:
         accounts = [account for account in self.phone.accounts if account.server.host == uri.host]

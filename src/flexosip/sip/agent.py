@@ -62,6 +62,9 @@ class DialogUsage(Protocol):
     def find_dialog(self, remote_tag: str) -> Dialog | None:
         """The dialog with that remote tag."""
 
+    def drop(self) -> None:
+        """Stop all timers; nobody is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentStatistics:
@@ -483,6 +486,8 @@ class UserAgentCore:
     def close(self) -> None:
         """Drop everything without a word on the wire; for that, hang up and unregister before."""
         self.stack.close()
+        for usage in set(self.dialogs.values()):
+            usage.drop()
         self.dialogs.clear()
         self._ringing.clear()
         if self._sweep is not None:

@@ -437,6 +437,16 @@ class InviteUsage:
     def _stop_pending(self) -> None:
         """What a direction has to answer when BYE came."""
 
+    def drop(self) -> None:
+        """Stop all timers; nobody is told, and nothing goes over the wire any more."""
+        self.handler = None
+        self.state = InviteState.ENDED
+        self._stop_answers()
+        reinvite, self._reinvite = self._reinvite, None
+        if reinvite is not None:
+            reinvite.drop()
+        self._finished()
+
     def _stop_answers(self) -> None:
         for answer in self._answers:
             answer.stop()

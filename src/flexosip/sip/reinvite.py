@@ -197,6 +197,12 @@ class OutgoingReinvite:
         self._timer = None
         self.start()
 
+    def drop(self) -> None:
+        """Stop the timer; nobody is told."""
+        self._on_result = None
+        if self._timer is not None:
+            self._timer.cancel()
+
     def give_up(self) -> None:
         """The call is over. An INVITE that is out is still waited for, because a 2xx needs its ACK, but not for ever."""
         core = self._usage.core
