@@ -6,6 +6,7 @@ pieces, and a stream may begin to play while it goes on. Files are known by path
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -13,7 +14,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
 
 from flexosip.audio.files import AudioReader, open_audio, read_mono
@@ -70,6 +71,7 @@ class PromptCache:
         self._lock = threading.Lock()
         self._work: queue.SimpleQueue[tuple[Prompt, Iterator[bytes]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._dismissed = False
 
     @classmethod
     def shared(cls) -> PromptCache:
@@ -112,6 +114,7 @@ class PromptCache:
 
     def _hand_over(self, prompt: Prompt, pieces: Iterator[bytes]) -> None:
         with self._lock:
+            self._dismissed = False
             self._work.put((prompt, pieces))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="flexosip-prompts", daemon=True)
@@ -124,8 +127,11 @@ class PromptCache:
             except queue.Empty:
                 task = None
             if task is not None:
-                for _ in _carry_out(*task):
-                    time.sleep(_BREATH_SECONDS)
+                with contextlib.closing(_carry_out(*task)) as steps:
+                    for _ in steps:
+                        if self._dismissed:
+                            break
+                        time.sleep(_BREATH_SECONDS)
                 continue
             with self._lock:
                 if self._work.empty():
@@ -133,8 +139,9 @@ class PromptCache:
                     return
 
     def dismiss(self) -> None:
-        """Let the thread end as soon as its work is done."""
+        """Nobody plays any more: let the thread give up its work and end. What is not complete is prepared anew when it is asked for."""
         with self._lock:
+            self._dismissed = True
             if self._thread is not None:
                 self._work.put(None)
 
@@ -223,7 +230,7 @@ def _file_pieces(reader: AudioReader, sending_format: SendingFormat) -> Iterator
         reader.close()
 
 
-def _carry_out(prompt: Prompt, pieces: Iterator[bytes]) -> Iterator[None]:
+def _carry_out(prompt: Prompt, pieces: Iterator[bytes]) -> Generator[None, None, None]:
     """Prepare piece by piece; yields between them."""
     error: str | None = "the preparation was given up"
     try:

@@ -117,8 +117,22 @@ def test_the_worker_prepares_while_others_run_and_ends(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", rate=16000, seconds=20.0)
     prompt = cache.prepare(path, A_LAW)
     assert cache.prepare(path, A_LAW) is prompt
-    cache.dismiss()
     assert cache.join(30.0)
     assert prompt.complete
     assert prompt.error is None
     assert len(prompt.data) == pytest.approx(160_000, abs=200)
+
+
+def test_a_dismissed_worker_gives_up_and_what_it_left_is_prepared_anew() -> None:
+    cache = PromptCache()
+    long = Tone(440.0, duration=3600.0)
+    prompt = cache.prepare(long, A_LAW)
+    cache.dismiss()
+    assert cache.join(2.0)
+    assert prompt.complete
+    assert prompt.error == "the preparation was given up"
+    again = cache.prepare(long, A_LAW)
+    assert again is not prompt
+    assert again.error is None
+    cache.dismiss()
+    assert cache.join(2.0)
