@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from flexosip.errors import CallEnded, ConfigurationError, FlexosipError, InvalidState
+from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.call import Source
 from flexosip.phone.events import Answered, CallEvent, DigitPressed, Ended
 from flexosip.sync import Call, Phone, Playback
@@ -57,12 +58,16 @@ class FlexoSIP:
             raise ConfigurationError(f"listen(port={port}): a port is 0 to 65535.")
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         phone = Phone(listen=(address,), transport=transport)
-        phone.start()
-        self._phone = phone
-        # Handlers of the native API, in the phone's thread: they only queue what handle_event does later.
-        phone._phone.on_call_event(self._call_event)
-        phone.on_call(self._incoming)
+        # In the phone's thread: they only queue what handle_event does later.
+        phone.on_call_event(self._call_event)
         phone.on_registration(self._registration_event)
+        phone._phone.on_call(self._incoming)
+        self._phone = phone
+        try:
+            phone.start()
+        except BaseException:
+            self._phone = None
+            raise
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)):
                 if number is not None:
@@ -100,6 +105,8 @@ class FlexoSIP:
             return False
         while True:
             event()
+            if not self.running:
+                return True
             try:
                 event = self._events.get_nowait()
             except queue.Empty:
@@ -168,9 +175,10 @@ class FlexoSIP:
         phone, self._phone = self._phone, None
         if phone is not None:
             phone.close()
-        for number, previous in self._signals.items():
-            signal.signal(number, previous)
-        self._signals.clear()
+        if threading.current_thread() is threading.main_thread():
+            for number, previous in self._signals.items():
+                signal.signal(number, previous)
+            self._signals.clear()
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -190,7 +198,7 @@ class FlexoSIP:
 
     def _remember(self, call: Call) -> Call:
         for known in self._calls:
-            if known._call._session is call._call._session:
+            if known == call:
                 return known
         self._calls.append(call)
         return call
@@ -214,10 +222,13 @@ class FlexoSIP:
             self._current = previous
         return None
 
-    def _incoming(self, call: Call) -> None:
-        """In a worker thread of the call; it lives as long as the call."""
-        self._events.put(lambda: self._invited(self._remember(call)))
-        call.wait_ended()
+    async def _incoming(self, native: AsyncCall) -> None:
+        """In the phone's thread; a call lasts as long as its handler."""
+        phone = self._phone
+        if phone is not None:
+            call = phone._wrap(native)
+            self._events.put(lambda: self._invited(self._remember(call)))
+            await native.wait_ended()
 
     def _invited(self, call: Call) -> None:
         if call.end is not None:
@@ -231,19 +242,19 @@ class FlexoSIP:
     def _react(call: Call, status: int) -> None:
         if status < 180:
             return
-        if status < 200:
+        if status == 183:
+            call.progress()
+        elif status < 200:
             call.ring()
         elif status < 300:
             call.answer()
         else:
             call.reject(status)
 
-    def _call_event(self, call: Any, event: CallEvent) -> None:
-        """In the phone's thread: queue it for handle_event."""
+    def _call_event(self, call: Call, event: CallEvent) -> None:
+        """In the phone's thread."""
         if isinstance(event, (Answered, DigitPressed, Ended)):
-            wrapped = Call(self._require()._portal, call) if self._phone is not None else None
-            if wrapped is not None:
-                self._events.put(lambda: self._dispatch(self._remember(wrapped), event))
+            self._events.put(lambda: self._dispatch(self._remember(call), event))
 
     def _dispatch(self, call: Call, event: CallEvent) -> None:
         if isinstance(event, Answered):
