@@ -218,5 +218,6 @@ async def test_a_hundred_calls_with_sound_both_ways_for_30_seconds(tmp_path: Pat
         sent = [entry.packets_sent for entry in statistics if entry is not None]
         assert len(received) == 100
         assert min(received) >= 1470, sorted(received)[:10]  # 29.5 s are 1475 packets
-        assert min(sent) >= 1490, sorted(sent)[:10]
+        # where other programs take the machine away for long, the engine gives packet times up rather than sending bursts
+        assert min(sent) >= 1350, sorted(sent)[:10]
         assert abs(counter.packets - sum(sent)) <= 100
