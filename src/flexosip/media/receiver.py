@@ -8,6 +8,7 @@ RFC 3550 §8 (SSRC changes), A.1; RFC 3551; RFC 4733 (events by any agreed paylo
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from flexosip.rtp.telephone_event import Digit, TelephoneEventReceiver
 
 __all__ = ["Receiver"]
 
+_unpack = struct.Struct("!BBHII").unpack_from
 _COMFORT_NOISE = (13, 19)
 """Static payload types of comfort noise (RFC 3389; 19 in old devices): silence, not a fault."""
 _NEW_SSRC_RUN = 3
@@ -116,7 +118,19 @@ class Receiver:
     # -- packets --------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, address: Any, now: float) -> None:
-        """A datagram has come to the RTP socket."""
+        """A datagram has come to the RTP socket, of `MAX_PACKET` octets at most."""
+        # The common case by itself: the settled source, stream and codec, and nothing but the fixed header.
+        if address == self.guard.settled and len(data) > 12 and data[0] == 0x80:
+            _, second, sequence, timestamp, ssrc = _unpack(data)
+            if ssrc == self.ssrc and second & 0x7F == self._payload_type:
+                self.statistics.update(sequence, timestamp, now, len(data) - 12)
+                self.last_packet = now
+                if self.may_receive:
+                    self.jitter.put(sequence, timestamp, data[12:], second >> 7, now)  # type: ignore[union-attr]
+                return
+        self._receive_uncommon(data, address, now)
+
+    def _receive_uncommon(self, data: bytes, address: Any, now: float) -> None:
         header = parse_header(data)
         if header is None:
             self.garbage += 1

@@ -142,12 +142,12 @@ class Sender:
         events = self._events
         if events is not None and events.busy and self._send_event(events, timestamp):
             return
+        sending_format = self.format
         data = self.queue.take(self._octets)
         if data is None:
-            data = self._silence if echo is None else self.format.prepare(echo)
+            data = self._silence if echo is None else sending_format.codec.encode(echo) if sending_format.is_payload else echo
         if self.muted:
             data = self._silence
-        sending_format = self.format
         self._transmit(self._second, timestamp, data if sending_format.is_payload else sending_format.codec.encode(bytes(data)))
         self._second = self.payload_type
         self.sent = data
