@@ -268,4 +268,5 @@ def call_failure(status: int, reason: str = "", headers: Any = None) -> Flexosip
     """The error that fits the final status of a call we made (RFC 3261 §21)."""
     if status in (401, 407):
         return AuthenticationError(f"The call was refused: the credentials are wrong ({status}).", status=status, reason=reason)
-    return _CALL_FAILURES.get(status, CallFailed)(f"The call failed: {status} {reason}".rstrip() + ".", status=status, reason=reason, headers=headers)
+    kind = _CALL_FAILURES.get(status, CallFailed)
+    return kind(f"The call failed: {status} {reason}".rstrip() + ".", status=status, reason=reason, headers=headers)

@@ -62,9 +62,11 @@ class Signalling:
         self.driver.receive_malformed = self.core.receive_malformed
         self._configure_core()
         # Sockets in memory have no descriptors that a thread could wait for: virtual time ticks the engine in the loop.
-        self.engine: MediaEngine | VirtualEngine = (
-            VirtualEngine(network.call_at, network.time, random=self.random) if hasattr(network, "network") else MediaEngine.shared().acquire()
-        )
+        self.engine: MediaEngine | VirtualEngine
+        if hasattr(network, "network"):
+            self.engine = VirtualEngine(network.call_at, network.time, random=self.random)
+        else:
+            self.engine = MediaEngine.shared().acquire()
         self.ports: PortAllocator[Any] = PortAllocator(network.bind_media, *phone.media_ports, time=network.time, random=self.random)
         self.cname = f"{self.random.getrandbits(48):012x}@flexosip"
         self._background: set[asyncio.Task[Any]] = set()
