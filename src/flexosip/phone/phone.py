@@ -451,7 +451,7 @@ class Phone:
             duration: seconds; 0 rings for ever.
 
         Raises:
-            CallFailed, AuthenticationError, NetworkError: it could not ring at all.
+            CallFailed, AuthenticationError, NetworkError: it could not ring at all. CallEnded: the phone was closed meanwhile.
         """
         call = self.call(target, headers=headers, subject=subject, account=account)
         loop = self.loop
@@ -464,8 +464,6 @@ class Phone:
             outcome, status = RingOutcome.RANG_OUT, 487
         except (Busy, Declined) as error:
             outcome, status = RingOutcome.DECLINED, error.status
-        except CallEnded as ended:
-            outcome, status = RingOutcome.DECLINED, ended.end.status
         except CallFailed as error:
             # A phone that gives up by itself after ringing is one more way of ringing out.
             if not call._session.rang or error.status not in (408, 480, 487):

@@ -93,6 +93,7 @@ class CallSession:
         self._answer_refused: MediaError | None = None
         self._awaiting_answer = False
         self._finished = False
+        self._given_up = False
         self.rang = False
         """Outgoing: the other phone has rung."""
         self.accepted = False
@@ -243,6 +244,10 @@ class CallSession:
         """A final failure of our INVITE, or our own time-out (408) or network error (503)."""
         headers = response.headers if response is not None else None
         self.response = response
+        if self._given_up:
+            # Whatever the final response to a call that we cancelled: it was we who ended it.
+            self._finish("local", 487, "Request Terminated", headers)
+            return
         if response is None and status == 408:
             self.failure = ServerUnreachable(f"{self._far_end()} gave no answer to the call.")
         elif response is None and status == 503:
@@ -491,6 +496,7 @@ class CallSession:
         if self.usage is None:
             self._finish("local", 0, "", None)
             return
+        self._given_up = True
         if self.media is not None:
             self.media.quiet()
         self.usage.hangup(headers=headers)
