@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from flexosip import Phone
-from flexosip.net.network import Address, DatagramEndpoint, Network, StreamConnection
+from flexosip.net.address import Address
+from flexosip.net.network import DatagramEndpoint, Network, StreamConnection
 from flexosip.pbx import Pbx
 from flexosip.sip.message import Request, Response
 from flexosip.sip.parser import SipParseError, parse_message
+from flexosip.sip.uri import SipUri
 
 ROLES = ("phone", "registrar")
 TRANSPORTS = ("udp", "tcp")
@@ -116,7 +118,7 @@ class Sender:
         self._host = host
         self._datagrams: DatagramEndpoint | None = None
         self._stream: StreamConnection | None = None
-        self._buffer = b""
+        self.unread = b""
         self._changed = asyncio.Event()
         self._number = 0
 
@@ -161,14 +163,14 @@ class Sender:
         self._changed.set()
 
     def _read(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"\r\nContent-Length: ([0-9]+)", self._buffer[:end])
+        self.unread += data
+        while (end := self.unread.find(b"\r\n\r\n")) >= 0:
+            length = re.search(rb"\r\nContent-Length: ([0-9]+)", self.unread[:end])
             size = end + 4 + (int(length[1]) if length is not None else 0)
-            if len(self._buffer) < size:
+            if len(self.unread) < size:
                 return
-            self._take(self._buffer[:size])
-            self._buffer = self._buffer[size:]
+            self._take(self.unread[:size])
+            self.unread = self.unread[size:]
 
     async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
         """Wait for it; TimeoutError when it does not come."""
@@ -225,28 +227,36 @@ class Sender:
 
     # -- what follows an answer ----------------------------------------------------------------------------------------
 
+    def acknowledge(self, invite: bytes, answer: Response) -> None:
+        """Send the ACK for a final answer to an INVITE."""
+        self._after(invite, answer, "ACK", 0)
+
     async def finish_call(self, invite: bytes, answer: Response) -> int:
-        """Acknowledge the final answer to an INVITE and end the call if there is one: the status of the BYE, or of the failure."""
+        """Acknowledge, and end the call if there is one: the status of the BYE, or of the failure."""
+        self.acknowledge(invite, answer)
+        if answer.status >= 300:
+            return answer.status
+        self._after(invite, answer, "BYE", 1)
+        await self.until(lambda: self.finals()[-1].cseq.method == "BYE")
+        return self.finals()[-1].status
+
+    def _after(self, invite: bytes, answer: Response, method: str, later: int) -> None:
         self._number += 1
         request = understood(invite)
-        hop = answer.headers.get("Via")
-        common = [f"{name}: {answer.headers.get(name)}" for name in ("From", "To", "Call-ID")] + ["Max-Forwards: 70", "Content-Length: 0"]
-        target, number = request.uri, request.cseq.number
+        hop, target = answer.headers.get("Via"), request.uri
         if answer.status < 300:
             assert answer.contact is not None
             target = answer.contact.uri
             hop = f"SIP/2.0/{self.transport.upper()} {self._host}:{self.port};branch=z9hG4bK-end-{self.port}-{self._number}"
-
-        def write(method: str, cseq: int, via: str | None) -> None:
-            lines = [f"{method} {target} SIP/2.0", f"Via: {via}", f"CSeq: {cseq} {method}", *common]
-            self.write(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape"))
-
-        write("ACK", number, hop)
-        if answer.status >= 300:
-            return answer.status
-        write("BYE", number + 1, f"{hop}-bye")
-        await self.until(lambda: self.finals()[-1].cseq.method == "BYE")
-        return self.finals()[-1].status
+        lines = [
+            f"{method} {target} SIP/2.0",
+            f"Via: {hop}",
+            f"CSeq: {request.cseq.number + later} {method}",
+            *(f"{name}: {answer.headers.get(name)}" for name in ("From", "To", "Call-ID")),
+            "Max-Forwards: 70",
+            "Content-Length: 0",
+        ]
+        self.write(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape"))
 
 
 def understood(data: bytes) -> Request:
@@ -300,22 +310,24 @@ def address_of(server: Phone | Pbx) -> Address:
 
 
 def authorized(data: bytes, challenge: Response) -> bytes:
-    """The request again with a higher CSeq and the answer to the MD5 challenge (RFC 7616 §3.4.1)."""
-    value = next(line for line in challenge.headers.get_lines("WWW-Authenticate") if "algorithm=MD5" in line)
+    """The request again with a higher CSeq and the answer to the MD5 challenge of a registrar or proxy (RFC 7616 §3.4.1)."""
+    asked, given = ("WWW-Authenticate", "Authorization") if challenge.status == 401 else ("Proxy-Authenticate", "Proxy-Authorization")
+    value = next(line for line in challenge.headers.get_lines(asked) if "algorithm=MD5" in line)
     fields = dict(re.findall(r'(\w+)="([^"]*)"', value))
     request = parse_message(data)
     assert isinstance(request, Request)
-    user: str = request.to.uri.unescaped_user  # type: ignore[union-attr]
-    uri = str(request.uri)
+    address = (request.to if request.method == "REGISTER" else request.from_).uri
+    assert isinstance(address, SipUri)
+    user, uri = address.unescaped_user, str(request.uri)
 
     def digest(text: str) -> str:
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
     secret = digest(f"{user}:{fields['realm']}:{PASSWORD}")
-    response = digest(f"{secret}:{fields['nonce']}:00000001:c0ffee:auth:{digest(f'REGISTER:{uri}')}")
+    response = digest(f"{secret}:{fields['nonce']}:00000001:c0ffee:auth:{digest(f'{request.method}:{uri}')}")
     quoted = user.replace("\x00", "\\\x00")
     line = (
-        f'Authorization: Digest username="{quoted}", realm="{fields["realm"]}", nonce="{fields["nonce"]}", uri="{uri}", '
+        f'{given}: Digest username="{quoted}", realm="{fields["realm"]}", nonce="{fields["nonce"]}", uri="{uri}", '
         f'algorithm=MD5, qop=auth, nc=00000001, cnonce="c0ffee", response="{response}"\r\n'
     )
     number = request.cseq.number

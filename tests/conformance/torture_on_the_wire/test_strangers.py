@@ -1,0 +1,79 @@
+"""What a stranger gets out of a phone: nothing with an account, and never a flood without one (sources of datagrams are forged)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flexosip import Phone
+from flexosip.pbx import Pbx
+from flexosip.simulation import VirtualClock, VirtualNetwork
+from tests.conformance.torture_on_the_wire.renderings import RENDERINGS
+from tests.conformance.torture_on_the_wire.torture import TRANSPORTS, Sender, address_of, addressed, make
+from tests.corpus import entries
+
+USER, PASSWORD = "bell", "house"
+
+
+def requests() -> list[tuple[str, bytes]]:
+    """All SIP files of the corpus, where it is, and the renderings."""
+    return [(entry.name, entry.data) for entry in entries("sip")] + list(RENDERINGS.items())
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_with_an_account_no_stranger_hears_anything(transport: str) -> None:
+    clock = VirtualClock()
+    network = VirtualNetwork(clock, seed=7)
+
+    async def main() -> None:
+        stranger = network.host("10.0.0.66")
+        pbx = Pbx({USER: PASSWORD}, listen=("10.0.0.1:5060",), network=network.host("10.0.0.1"))
+        phone = Phone(f"sip:{USER}@10.0.0.1", password=PASSWORD, listen=("10.0.0.2:5060",), network=network.host("10.0.0.2"), clock=clock)
+
+        @phone.on_call
+        async def answer(call: Any) -> None:
+            await call.answer()
+
+        async with pbx, phone:
+            for name, data in requests():
+                async with Sender(stranger, transport, ("10.0.0.2", 5060), host="10.0.0.66") as sender:
+                    sender.send(data)
+                    await asyncio.sleep(0.2)
+                    # Line breaks between the messages of a stream are a ping, and one line break its answer (RFC 5626 §3.5.1).
+                    assert not sender.received and not sender.unread.strip(b"\r\n"), name
+            await asyncio.sleep(40)
+            ignored = phone.core.stack.statistics().ignored
+            assert ignored > 40, ignored
+
+    clock.run(main())
+
+
+def test_without_an_account_a_forged_source_gets_few_octets_for_each_of_its_own() -> None:
+    # The worst case: nothing is ever acknowledged, so that what the RFC repeats is repeated to its end (§13.3.1.4, §17.2.1).
+    clock = VirtualClock()
+    network = VirtualNetwork(clock, seed=7)
+    calls: dict[str, float] = {}
+    others: dict[str, float] = {}
+    repeated: dict[str, int] = {}
+
+    async def main() -> None:
+        forged = network.host("10.0.0.66")
+        async with make("phone", network.host("10.0.0.1"), host="10.0.0.1", clock=clock) as phone:
+            for name, data in requests():
+                async with Sender(forged, "udp", address_of(phone), host="10.0.0.66") as sender:
+                    sent = len(addressed(data, "udp", sender.port, f"{sender.port}-1"))
+                    sender.send(data)
+                    await asyncio.sleep(70)
+                    repeated[name] = max((sender.received.count(answer) for answer in sender.received), default=0)
+                    finals = sender.finals()
+                    is_call = bool(finals) and (finals[0].headers.get("CSeq") or "").endswith("INVITE")
+                    (calls if is_call else others)[name] = sum(map(len, sender.received)) / sent
+
+    clock.run(main())
+    assert max(others.values()) < 2
+    assert max(repeated[name] for name in others) <= 1
+    # A final answer to an INVITE is sent 11 times in 32 s.
+    assert max(calls.values()) < 32
+    assert max(repeated.values()) <= 11
