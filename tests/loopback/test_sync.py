@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -35,8 +33,8 @@ from flexosip.phone.events import Answered, DigitPressed, Ended
 from flexosip.phone.phone import RingOutcome
 from flexosip.sync import Call, Phone
 from tests.hearing import hear
+from tests.house import Program, house, within
 
-ROOT = Path(__file__).parents[2]
 HERE = ("127.0.0.1:0",)
 
 
@@ -57,16 +55,6 @@ def peer() -> Iterator[Phone]:
     """The other phone; a test gives it its handler."""
     with Phone(listen=HERE) as phone:
         yield phone
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 # -- verbs ----------------------------------------------------------------------------------------------------------------
@@ -365,36 +353,20 @@ def test_a_registrar_that_is_silent_or_refuses() -> None:
         with pytest.raises(ServerUnreachable):
             phone.start(timeout=0.5)
         assert time.monotonic() - began < 3.0
-    import asyncio
-
-    from flexosip.pbx import Pbx
-
-    async def serve(ready: queue.Queue[str], done: threading.Event) -> None:
-        async with Pbx({"bell": "right"}, listen=HERE) as pbx:
-            ready.put(pbx.addresses[0].split(":", 1)[1])
-            await asyncio.to_thread(done.wait)
-
-    ready: queue.Queue[str] = queue.Queue()
-    done = threading.Event()
-    server = threading.Thread(target=lambda: asyncio.run(serve(ready, done)))
-    server.start()
-    try:
-        host_port = ready.get(timeout=5)
+    with house("bell") as server:
         with pytest.raises(AuthenticationError) as refused:
-            Phone(f"sip:bell@{host_port}", password="WRONG", listen=HERE).start()
+            Phone(server.aor("bell"), password="WRONG", listen=HERE).start()
         assert "WRONG" not in refused.value.explain()
         seen: list[Any] = []
         phone = Phone(listen=HERE)
         phone.on_registration(lambda account, event: seen.append(account))
         with phone:
-            account = phone.add_account(f"sip:bell@{host_port}", password="right")
+            account = phone.add_account(server.aor("bell"), password="secret-bell")
             assert phone.wait_registered().registered
             assert phone.accounts == [account] == seen
             phone.unregister()
             assert not account.registered
-    finally:
-        done.set()
-        server.join(5)
+            assert within(2, lambda: server.told("unregistered", "bell") == 1)
 
 
 # -- threads --------------------------------------------------------------------------------------------------------------
@@ -597,7 +569,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(
     ("waiting", "end"), [("ringing", 487), ("call.wait_ended()", 200), ("call.play(Tone(440, duration=60))", 200), ("time.sleep(60)", 200)]
 )
-def test_ctrl_c_while_waiting_hangs_up(peer: Phone, waiting: str, end: int) -> None:
+def test_ctrl_c_while_waiting_hangs_up(peer: Phone, waiting: str, end: int, tmp_path: Path) -> None:
     ended: queue.Queue[Any] = queue.Queue()
     there = threading.Event()
 
@@ -610,26 +582,15 @@ def test_ctrl_c_while_waiting_hangs_up(peer: Phone, waiting: str, end: int) -> N
         there.set()
         ended.put(call.wait_ended())
 
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(waiting=waiting if waiting != "ringing" else "pass"), address(peer)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert program.stdout is not None
-        assert program.stdout.readline() == "ready\n"
-        if waiting != "ringing":
-            assert program.stdout.readline() == "answered\n"
+    script = PROGRAM.format(waiting=waiting if waiting != "ringing" else "pass")
+    with Program("-c", script, address(peer), folder=tmp_path) as program:
+        program.wait_for("ready" if waiting == "ringing" else "answered")
         assert there.wait(5)
         time.sleep(0.1)
         began = time.monotonic()
-        program.send_signal(signal.SIGINT)
+        program.process.send_signal(signal.SIGINT)
         finish = ended.get(timeout=5)
         assert (finish.by, finish.status) == ("remote", end)
-        assert program.stdout.read() == "interrupted MainThread\n"
-        assert program.wait(5) == 130
+        assert program.finish() == 130
+        assert program.lines[-1] == "interrupted MainThread"
         assert time.monotonic() - began < 2.5
-    finally:
-        program.kill()
-        program.communicate()

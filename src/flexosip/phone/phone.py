@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import ipaddress
+import inspect
 import logging
 import random as random_module
 import re
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import (
     Busy,
-    CallEnded,
     CallFailed,
     ConfigurationError,
     Declined,
-    FlexosipError,
     InvalidState,
     NoAnswer,
 )
-from flexosip.phone.account import TRANSPORTS, Account
+from flexosip.phone.account import TRANSPORTS, Account, parse_aor
 from flexosip.phone.call import Call
+from flexosip.phone.callers import CallerPolicy
 from flexosip.phone.events import CallEvent, CallState
+from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.media_session import MediaSession, parse_codecs
+from flexosip.phone.ringing import RingOutcome, RingResult
 from flexosip.phone.session import CallSession
 from flexosip.phone.signalling import Signalling
-from flexosip.phone.values import checked_text, header_pairs
+from flexosip.phone.targets import target_uri
+from flexosip.phone.values import checked_text, header_pairs, parse_server
 from flexosip.sdp import plain_address
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Request, new_request
-from flexosip.sip.uri import SipUri, TelUri, parse_uri
+from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
@@ -46,39 +45,9 @@ __all__ = ["Phone", "RingOutcome", "RingResult"]
 
 logger = logging.getLogger(__name__)
 
-CallHandler = Callable[[Call], Awaitable[Any]]
 _CONNECTION_HOST = re.compile(rb"(?m)^c=IN IP[46] ([0-9A-Fa-f.:]{2,45})")
 _CLOSE_WAIT = 1.8
 """Seconds that `close` gives BYE, CANCEL and the un-REGISTER; all in all it takes at most 2."""
-
-
-class RingOutcome(enum.StrEnum):
-    """What became of a ring."""
-
-    ANSWERED = "answered"
-    DECLINED = "declined"
-    RANG_OUT = "rang_out"
-
-
-@dataclass(frozen=True, slots=True)
-class RingResult:
-    """The result of `Phone.ring`."""
-
-    outcome: RingOutcome
-    status: int
-    """Final SIP status: 200 answered, 486 or 603 declined, 487 rang out."""
-    seconds: float
-    """How long it took from dialling."""
-
-    @property
-    def answered(self) -> bool:
-        """True if somebody took the call."""
-        return self.outcome is RingOutcome.ANSWERED
-
-    @property
-    def declined(self) -> bool:
-        """True if somebody refused it or the line was busy."""
-        return self.outcome is RingOutcome.DECLINED
 
 
 class Phone:
@@ -139,20 +108,17 @@ class Phone:
             network = network.host()
         self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
         self.accounts: list[Account] = []
-        self._accept = _parse_accept(accept_from)
+        self._callers = CallerPolicy(accept_from)
         self._clock = clock
         self._network = network
         self._signalling: Signalling | None = None
         self._sessions: dict[CallSession, Call] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._on_call: CallHandler | None = None
+        self._incoming = IncomingCalls()
         self._on_registration: list[Callable[[Account, RegistrationEvent], None]] = []
         self._wire_observers: list[Callable[[WireMessage], None]] = []
         self._call_observers: list[Callable[[Call, CallEvent], None]] = []
-        self._incoming: deque[Call] = deque()
-        self._incoming_waiters: list[asyncio.Future[None]] = []
-        self._incoming_readers = 0
-        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._closers: set[asyncio.Task[Any]] = set()
         if aor is not None:
             self.add_account(
                 aor,
@@ -220,13 +186,15 @@ class Phone:
         Raises:
             NetworkError: a port is in use. AuthenticationError, RegistrationFailed, NetworkError: not registered; all is freed again.
         """
+        if self._closing is not None:
+            await asyncio.wait((self._closing,))
         if self._signalling is not None:
             return
-        self._closed = False
         signalling = Signalling(self, self._network, self._clock)
         self._signalling = signalling
         try:
             await signalling.open(self.listen, self._listen_by_default)
+            self._incoming.open()
             for account in self.accounts:
                 if account.register:
                     account.start()
@@ -237,9 +205,10 @@ class Phone:
             raise
 
     async def _wait_all(self, timeout: float) -> None:
+        deadline = self.loop.time() + timeout
         for account in self.accounts:
             if account.register:
-                await account.wait_registered(timeout)
+                await account.wait_registered(max(0.0, deadline - self.loop.time()))
 
     async def wait_registered(self, timeout: float = 15.0) -> Registration:
         """Wait until all accounts are registered; the first account's `Registration`.
@@ -269,56 +238,69 @@ class Phone:
             account.event = None
 
     async def close(self) -> None:
-        """End all calls, unregister, free every socket and task; at most 2 s. Harmless when closed."""
-        signalling = self._signalling
-        if signalling is None or self._closed:
+        """End all calls, unregister, free every socket and task; at most 2 s. Harmless when closed.
+
+        Who is cancelled while waiting for it is so when it is done: half closed, the phone could never be closed again.
+        """
+        if self._signalling is None:
             return
-        self._closed = True
+        if self._closing is None:
+            self._closing = self.loop.create_task(self._close(self._signalling))
+        closing = self._closing
+        current = asyncio.current_task()
+        assert current is not None
+        self._closers.add(current)
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            while not closing.done():
+                try:
+                    await asyncio.wait((closing,))
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        finally:
+            self._closers.discard(current)
+        if cancelled is not None:
+            raise cancelled
+        closing.result()
+
+    async def _close(self, signalling: Signalling) -> None:
+        self._incoming.stop()
         for session in list(self._sessions):
             try:
                 session.hangup()
             except Exception:
                 logger.exception("a call could not be ended in good order")
-        done = asyncio.Event()
-        remaining = sum(1 for account in self.accounts if account.registration is not None)
-
-        def unregistered() -> None:
-            nonlocal remaining
-            remaining -= 1
-            if remaining <= 0:
-                done.set()
-
-        for account in self.accounts:
-            if account.registration is not None:
-                account.stop(unregistered)
-        if remaining <= 0:
-            done.set()
+        registered = [account for account in self.accounts if account.registration is not None]
+        unregistered = [self.loop.create_future() for _ in registered]
+        for account, done in zip(registered, unregistered, strict=True):
+            account.stop(lambda done=done: None if done.done() else done.set_result(None))  # type: ignore[misc]
         try:
             async with asyncio.timeout(_CLOSE_WAIT):
                 while self._sessions:
                     await next(iter(self._sessions)).changed()
-                await done.wait()
+                if unregistered:
+                    await asyncio.wait(unregistered)
                 await signalling.wait_settled()
         except TimeoutError:
-            logger.info("closing without waiting longer for %d calls and %d registrars", len(self._sessions), max(remaining, 0))
+            silent = sum(not done.done() for done in unregistered)
+            logger.info("closing without waiting longer for %d calls and %d registrars", len(self._sessions), silent)
         finally:
             await self._release(signalling)
 
     async def _release(self, signalling: Signalling) -> None:
-        for session in list(self._sessions):
-            session.abandon()
-        current = asyncio.current_task()
-        tasks = [task for task in self._tasks if task is not current]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=0.1)
-        for account in self.accounts:
-            account.registration = None
-            account.event = None
-        await signalling.close()
-        self._signalling = None
-        self._wake_readers()
+        try:
+            for session in list(self._sessions):
+                session.abandon()
+            await self._incoming.end_tasks(self._closers)
+            for account in self.accounts:
+                account.registration = None
+                account.event = None
+        finally:
+            try:
+                await signalling.close()
+            finally:
+                self._signalling = None
+                self._closing = None
 
     # -- accounts -----------------------------------------------------------------------------------------------------
 
@@ -340,8 +322,9 @@ class Phone:
         """
         if account is None:
             return self.accounts[0] if self.accounts else None
+        aor = parse_aor(account) if isinstance(account, str) and "@" in account else None
         for known in self.accounts:
-            if account is known or str(known.aor) == account or known.aor.unescaped_user == account:
+            if account is known or known.aor.unescaped_user == account or (aor is not None and known.aor.matches(aor)):
                 return known
         raise ConfigurationError(
             f"This phone has no account {account!r}; it has {', '.join(str(known.aor) for known in self.accounts) or 'none'}."
@@ -373,36 +356,7 @@ class Phone:
         Raises:
             ConfigurationError: it means none.
         """
-        if isinstance(target, SipUri):
-            return target
-        checked_text(target, "The target")
-        text = target.strip()
-        if not text:
-            raise ConfigurationError("The target is empty. Give a number, user@host or a SIP URI.")
-        scheme = text.split(":", 1)[0].lower()
-        try:
-            if scheme in ("sip", "sips", "tel"):
-                uri = parse_uri(text)
-                if isinstance(uri, TelUri):
-                    return self._in_domain(uri.number, account, target)
-                assert isinstance(uri, SipUri)
-                if uri.scheme == "sips":
-                    raise ConfigurationError(f"The target {target!r} asks for TLS (sips), which this version does not offer. Use sip:.")
-                return uri
-            if "@" in text:
-                user, host_port = text.rsplit("@", 1)
-                at = SipUri.parse(f"sip:{host_port}")
-                return SipUri.for_user(user, at.host, at.port, parameters=at.parameters)
-        except ConfigurationError:
-            raise
-        except (ValueError, FlexosipError) as error:
-            raise ConfigurationError(f"The target {target!r} cannot be called: {error}") from error
-        return self._in_domain(text, account, target)
-
-    def _in_domain(self, user: str, account: Account | None, target: str) -> SipUri:
-        if account is None:
-            raise ConfigurationError(f"The target {target!r} needs a host, since this phone has no account. Write {user}@HOST.")
-        return SipUri.for_user(user, account.aor.host, account.aor.port)
+        return target_uri(target, account)
 
     def call(
         self,
@@ -473,8 +427,8 @@ class Phone:
 
     def _invite(self, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], ...]) -> None:
         session = call._session
-        if self._closed:
-            raise InvalidState("The phone is closed.")
+        if self._closing is not None:
+            raise InvalidState("The phone is being closed.")
         signalling = self.signalling
         account = session.account
         next_hop, ours = self._next_hop(uri, account)
@@ -509,8 +463,6 @@ class Phone:
             return account.server, True
         hop = uri
         if account is None and self._direct_proxy is not None:
-            from flexosip.phone.values import parse_server
-
             hop = parse_server(self._direct_proxy, "The proxy")
         transport = account.transport if account is not None else self.transport
         if transport is not None and hop.transport is None:
@@ -555,31 +507,19 @@ class Phone:
 
     def on_call(self, handler: CallHandler) -> CallHandler:
         """Decorator: `async def handler(call)` runs as one task per incoming call; when it returns, the call is over."""
-        if not asyncio.iscoroutinefunction(handler):
+        if not inspect.iscoroutinefunction(handler):
             raise ConfigurationError("on_call needs an `async def` function; for blocking code use flexosip.sync.")
-        self._on_call = handler
+        self._incoming.handler = handler
         return handler
 
-    async def incoming_calls(self) -> AsyncIterator[Call]:
-        """Incoming calls one after the other, for programs that do not want a task per call."""
-        self._incoming_readers += 1
-        try:
-            while not self._closed:
-                while self._incoming:
-                    call = self._incoming.popleft()
-                    if call.end is None:
-                        yield call
-                waiter = self.loop.create_future()
-                self._incoming_waiters.append(waiter)
-                await waiter
-        finally:
-            self._incoming_readers -= 1
+    def incoming_calls(self) -> AsyncIterator[Call]:
+        """Incoming calls one after the other, for programs that do not want a task per call; until the phone closes.
 
-    def _wake_readers(self) -> None:
-        for waiter in self._incoming_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._incoming_waiters.clear()
+        When the last reader leaves, calls that wait are refused with 480.
+        """
+        if self._signalling is None:
+            raise InvalidState("The phone is not started.", advice="Use `async with phone:` or `await phone.start()` first.")
+        return self._incoming.read()
 
     def options_status(self, request: Request, flow: Flow) -> int:
         """What an INVITE would get now, as the answer to OPTIONS (RFC 3261 §11.2)."""
@@ -589,20 +529,7 @@ class Phone:
 
     def accepts(self, request: Request, flow: Flow) -> bool:
         """Whether a request from outside of any dialog may be answered at all; False is silence (`accept_from`)."""
-        if self._accept == "any":
-            return True
-        source = flow.remote[0]
-        if self._accept == "auto":
-            if not self.accounts:
-                return True
-            if any(source in account.server_addresses for account in self.accounts):
-                return True
-            uri = request.uri
-            return isinstance(uri, SipUri) and any(uri.user == account.contact_user for account in self.accounts)
-        address = ipaddress.ip_address(source.split("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._accept)
+        return self._callers.accepts(request, flow, self.accounts)
 
     def account_called(self, request: Request, flow: Flow | None) -> Account | None:
         """The account that an incoming request is meant for."""
@@ -622,7 +549,7 @@ class Phone:
         session.usage = usage
         usage.handler = session
         session.started_at = self.loop.time()
-        if self._closed or (self._on_call is None and self._incoming_readers == 0):
+        if not self._incoming.wanted:
             usage.reject(480)
             return
         if self.max_calls is not None and len(self._sessions) >= self.max_calls:
@@ -630,36 +557,7 @@ class Phone:
             return
         call = Call(session)
         self._sessions[session] = session.call = call
-        if self._on_call is not None:
-            task = self.loop.create_task(self._handle(self._on_call, call))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
-            self._incoming.append(call)
-            self._wake_readers()
-
-    async def _handle(self, handler: CallHandler, call: Call) -> None:
-        session = call._session
-        status = 480
-        try:
-            await handler(call)
-        except CallEnded as ended:
-            if ended.end is not session.end:
-                logger.exception("the on_call handler failed")
-                status = 500
-        except FlexosipError as error:
-            if session.end is None:
-                logger.warning("the on_call handler failed: %s", error.explain())
-            status = 500
-        except Exception:
-            logger.exception("the on_call handler failed; its call is ended")
-            status = 500
-        finally:
-            if session.end is None:
-                if session.answered_at is None and session.usage is not None and not session.accepted:
-                    session.usage.reject(status)
-                else:
-                    session.hangup()
+        self._incoming.put(call)
 
     # -- observers ----------------------------------------------------------------------------------------------------
 
@@ -691,13 +589,3 @@ class Phone:
     def call_ended(self, session: CallSession) -> None:
         """A call is over; called by its session as the last thing."""
         self._sessions.pop(session, None)
-
-
-def _parse_accept(accept_from: str | Sequence[str]) -> Any:
-    if accept_from in ("auto", "any"):
-        return accept_from
-    entries = (accept_from,) if isinstance(accept_from, str) else tuple(accept_from)
-    try:
-        return tuple(ipaddress.ip_network(entry, strict=False) for entry in entries)
-    except ValueError as error:
-        raise ConfigurationError(f"accept_from={accept_from!r}: allowed are 'auto', 'any', or addresses and networks: {error}.") from error
