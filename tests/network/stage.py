@@ -94,7 +94,7 @@ def left_of(phone: Phone) -> dict[str, int]:
     signalling = phone.signalling
     counts = {
         "calls": len(phone.calls),
-        "handler tasks": len(phone._tasks),
+        "handler tasks": len(phone._incoming.tasks),
         "dialogs": statistics.dialogs,
         "client transactions": statistics.stack.client_transactions,
         "server transactions": statistics.stack.server_transactions,
@@ -105,9 +105,7 @@ def left_of(phone: Phone) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def sdp(
-    port: int = 7000, *, host: str = PEER, formats: str = "8 101", direction: str = "sendrecv", version: int = 1, extra: tuple[str, ...] = ()
-) -> str:
+def sdp(port: int = 7000, *, host: str = PEER, formats: str = "8 101", direction: str = "sendrecv", version: int = 1) -> str:
     """A session description of the peer."""
     family = "IP6" if ":" in host else "IP4"
     maps = {"0": "PCMU/8000", "8": "PCMA/8000", "9": "G722/8000", "101": "telephone-event/8000"}
@@ -120,7 +118,6 @@ def sdp(
         f"m=audio {port} RTP/AVP {formats}",
         *(f"a=rtpmap:{number} {maps[number]}" for number in formats.split()),
         f"a={direction}",
-        *extra,
     ]
     return "\r\n".join(lines) + "\r\n"
 
@@ -252,11 +249,10 @@ class RawPeer:
 
     def within(self, message: Message, method: str, body: str = "", *, cseq: int = 100, **options: Any) -> bytes:
         """Send a request in the dialog that `message`, the phone's INVITE or its answer to ours, belongs to."""
-        if isinstance(message, Request):
-            return self.ask(
-                method, body, to_tag=message.from_.tag, from_tag=options.pop("tag", "peer"), call_id=message.call_id, cseq=cseq, **options
-            )
-        return self.ask(method, body, to_tag=message.to.tag, from_tag=message.from_.tag or "", call_id=message.call_id, cseq=cseq, **options)
+        ours, theirs = options.pop("tag", "peer"), message.from_.tag
+        if isinstance(message, Response):
+            ours, theirs = message.from_.tag or "", message.to.tag
+        return self.ask(method, body, to_tag=theirs, from_tag=ours, call_id=message.call_id, cseq=cseq, **options)
 
     async def call(self, body: str | None = None, **options: Any) -> Response:
         """Call the phone and acknowledge its 200, which is returned."""
@@ -301,9 +297,7 @@ class RawSound:
 
     def send(self, remote: tuple[str, int], payload: bytes, *, payload_type: int = 8, marker: bool = False, ticks: int = 160) -> None:
         """Send one packet and go on by `ticks`."""
-        packet = RtpPacket(
-            payload_type=payload_type, sequence=self.sequence & 0xFFFF, timestamp=self.timestamp, ssrc=self.ssrc, payload=payload, marker=marker
-        )
+        packet = RtpPacket(payload_type, self.sequence & 0xFFFF, self.timestamp, self.ssrc, payload, marker)
         self.rtp.sendto(bytes(packet), remote)
         self.sequence += 1
         self.timestamp += ticks
