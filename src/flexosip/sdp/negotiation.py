@@ -285,7 +285,8 @@ class Negotiation:
             raise SdpError("The audio stream has no address (c= line).", status_hint=400)
         if connection.is_multicast:
             raise SdpError("The audio stream has a multicast address.", status_hint=488)
-        if (":" in self.address) != (connection.family == "IP6") and _is_numeric(connection.address):
+        theirs = plain_address(connection.address)
+        if _is_numeric(theirs) and (":" in self.address) != (":" in theirs):
             raise SdpError(f"The audio stream needs {connection.family}, which is not our address family here.", status_hint=488)
         return connection
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flexosip.sdp import AudioFormat, Negotiation, plain_address
 from flexosip.sip.grammar import SipParseError, is_ipv6
 from flexosip.sip.headers import Via
 from flexosip.sip.uri import SipUri, parse_uri
@@ -60,3 +61,17 @@ def test_address_is_valid(address: str) -> None:
 )  # fmt: skip
 def test_address_is_invalid(address: str) -> None:
     assert not is_ipv6(address)
+
+
+@pytest.mark.parametrize("address", ["::ffff:192.0.2.2", "0:0:0:0:0:FFFF:c000:202"])
+def test_sound_for_an_ipv4_mapped_address_goes_to_the_ipv4_address(address: str) -> None:
+    negotiation = Negotiation((AudioFormat(8, "PCMA", 8000),), address="192.0.2.1", port=4000, session_id=1)
+    offer = f"v=0\r\no=- 1 1 IN IP6 {address}\r\ns=-\r\nc=IN IP6 {address}\r\nt=0 0\r\nm=audio 6000 RTP/AVP 8\r\n"
+    negotiation.receive_offer(offer.encode())
+    assert negotiation.agreement is not None
+    assert (negotiation.agreement.remote_address, negotiation.agreement.remote_rtcp) == ("192.0.2.2", ("192.0.2.2", 6001))
+
+
+@pytest.mark.parametrize("address", ["2001:db8::20", "::192.0.2.2", "192.0.2.2", "media.example.org"])
+def test_any_other_media_address_stays_as_it_is(address: str) -> None:
+    assert plain_address(address) == address

@@ -67,6 +67,20 @@ def test_the_tortuous_invite_is_a_call_like_any_other_without_its_to_tag() -> No
     stage("phone", story)
 
 
+def test_sound_over_an_ipv4_mapped_address_is_a_call_over_ipv4() -> None:
+    async def story(phone: Phone, here: VirtualHost) -> None:
+        data = invite(body=SDP.replace("IP4 127.0.0.9", "IP6 ::ffff:10.0.0.2"))
+        async with Sender(here, "udp", address_of(phone), host="10.0.0.2") as sender:
+            sender.send(data)
+            await sender.until(lambda: bool(sender.finals()))
+            [answer] = sender.finals()
+            assert answer.status == 200
+            assert b"c=IN IP4 10.0.0.1\r\n" in answer.body
+            assert await sender.finish_call(data, answer) == 200
+
+    stage("phone", story)
+
+
 def test_a_caller_with_escaped_controls_in_his_name_is_answered_and_hung_up_on() -> None:
     async def story(phone: Phone, here: VirtualHost) -> None:
         @phone.on_call

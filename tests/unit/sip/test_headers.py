@@ -232,3 +232,17 @@ def test_malformed_cseq_is_refused(text: str) -> None:
 def test_huge_cseq_is_refused_before_it_becomes_a_number() -> None:
     with pytest.raises(SipParseError):
         CSeq.parse("1" * 10000 + " INVITE")
+
+
+def test_extend_leaves_a_received_value_as_it_came() -> None:
+    headers = Headers.from_wire([("To", '"\\\x00" <sip:a@b>'), ("To", "second")])
+    headers.extend("t", ";tag=1")
+    assert headers.get_lines("To") == ['"\\\x00" <sip:a@b>;tag=1', "second"]
+
+
+def test_extend_takes_no_control_characters_and_needs_the_header() -> None:
+    headers = Headers([("To", "<sip:a@b>")])
+    with pytest.raises(ValueError, match="control"):
+        headers.extend("To", ";tag=\r\n")
+    with pytest.raises(ValueError, match="From"):
+        headers.extend("From", ";tag=1")
