@@ -529,6 +529,7 @@ def test_calls_that_wait_for_a_reader_who_has_left_are_refused() -> None:
         async def first() -> Any:
             async for call in phone.incoming_calls():
                 return call
+            return None
 
         reader = asyncio.create_task(first())
         await asyncio.sleep(0)
