@@ -48,7 +48,7 @@ _MOST_MOVES = 3
 """Times in a row that a changed public address makes us register again at once; a NAT that changes it each time gets no more."""
 _LONGEST_RETRY_AFTER = 3600
 _LONGEST_LEASE = 7 * 86400
-_SHORTEST_REFRESH = 10.0
+_SHORTEST_REFRESH = 2.0
 """Seconds between refreshes at least, however short the lease: a registrar cannot make us hammer it."""
 
 
