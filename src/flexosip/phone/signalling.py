@@ -132,7 +132,7 @@ class Signalling:
         stack = self.core.stack
         while stack.outstanding:
             settled: asyncio.Future[None] = self.loop.create_future()
-            stack.on_idle = lambda settled=settled: None if settled.done() else settled.set_result(None)  # type: ignore[misc]
+            stack.on_idle = lambda settled=settled: None if settled.done() else settled.set_result(None)
             await settled
         stack.on_idle = None
 
