@@ -4,6 +4,7 @@ python examples/answer_and_play.py 5060 hello.wav
 """
 
 import asyncio
+import contextlib
 import sys
 
 from flexosip import Call, Phone
@@ -19,8 +20,10 @@ async def main(port: int, file: str) -> None:
         await call.play(file)
 
     async with phone:
+        print("listening on", *phone.addresses)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

@@ -4,6 +4,7 @@ python examples/digit_menu.py 5060 menu.wav
 """
 
 import asyncio
+import contextlib
 import sys
 
 from flexosip import Call, Phone, Tone
@@ -20,8 +21,10 @@ async def main(port: int, prompt: str) -> None:
         await call.play(Tone(880 if digits == "1" else 440, duration=0.5))
 
     async with phone:
+        print("listening on", *phone.addresses)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

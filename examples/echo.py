@@ -4,6 +4,7 @@ python examples/echo.py 5060
 """
 
 import asyncio
+import contextlib
 import sys
 
 from flexosip import Call, Phone
@@ -21,8 +22,10 @@ async def main(port: int) -> None:
         print("echoed", round(call.duration), "seconds")
 
     async with phone:
+        print("listening on", *phone.addresses)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(int(sys.argv[1])))

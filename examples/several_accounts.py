@@ -4,6 +4,7 @@ python examples/several_accounts.py 192.168.178.1 door secret-1 garage secret-2
 """
 
 import asyncio
+import contextlib
 import sys
 
 from flexosip import Call, Phone, Tone
@@ -28,4 +29,5 @@ async def main(server: str, *users_and_passwords: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))
