@@ -90,6 +90,8 @@ async def settle(*phones: Phone) -> None:
 
 def left_of(phone: Phone) -> dict[str, int]:
     """What calls have left in a phone, by name; empty when they are all over."""
+    if not phone.running:
+        return {}
     statistics = phone.core.statistics()
     signalling = phone.signalling
     counts = {

@@ -45,7 +45,9 @@ async def digits_of(phone: Phone, peer: RawPeer, send: Any, formats: str = "8 10
     return presses
 
 
-async def press(sound: Any, where: Any, event: int, *, held: float = 0.1, ends: int = 3, payload_type: int = 101, marker: bool = True) -> None:
+async def press(
+    sound: Any, where: Any, event: int, *, held: float = 0.1, ends: int = 3, payload_type: int = 101, marker: bool = True
+) -> None:
     """One key as events."""
     begin = sound.timestamp
     packets = max(1, round(held / 0.02))

@@ -240,19 +240,24 @@ class Call:
         """Refuse an incoming call: 486 busy, 603 declined, or any status from 300 to 699."""
         if not 300 <= status <= 699:
             raise ConfigurationError(f"reject(status={status}): a refusal is a status from 300 to 699, for example 486.")
+        self._reject(status, reason, header_pairs(headers))
+
+    def _reject(self, status: int, reason: str | None, headers: tuple[tuple[str, str], ...]) -> None:
         session = self._session
         usage = session.require_usage()
         if self.direction != "incoming" or session.answered_at is not None:
             raise InvalidState("reject(): only an incoming call that is not answered yet can be refused; use hangup().")
-        usage.reject(status, reason, headers=header_pairs(headers))
+        usage.reject(status, reason, headers=headers)
 
     async def redirect(self, target: str) -> None:
         """Send the caller to another address (302)."""
         uri = self._session.phone.target_uri(target, self._session.account)
-        await self.reject(302, headers=(("Contact", f"<{uri}>"),))
+        self._reject(302, None, (("Contact", f"<{uri}>"),))
 
     async def hangup(self, *, cause: int | None = None) -> None:
-        """End the call in whatever state it is, and wait up to 2 s for the confirmation. Harmless when it has ended.
+        """End the call in whatever state it is, by BYE, CANCEL or a refusal. Harmless when it has ended.
+
+        An answered call ends at once; what was called and has not answered gets up to 2 s to confirm the CANCEL.
 
         Args:
             cause: a Q.850 cause for the Reason header (RFC 3326).

@@ -134,7 +134,7 @@ class Phone:
             )
         elif password is not None or registrar is not None or auth_user is not None:
             raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
-        self._direct_proxy = proxy if aor is None else None
+        self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
 
     # -- start and end ------------------------------------------------------------------------------------------------
 
@@ -463,7 +463,7 @@ class Phone:
             return account.server, True
         hop = uri
         if account is None and self._direct_proxy is not None:
-            hop = parse_server(self._direct_proxy, "The proxy")
+            hop = self._direct_proxy
         transport = account.transport if account is not None else self.transport
         if transport is not None and hop.transport is None:
             hop = hop.with_parameter("transport", transport)

@@ -503,6 +503,8 @@ class CallSession:
 
     def abandon(self) -> None:
         """The phone closes and will not wait any longer."""
+        if self.usage is not None:
+            self.usage.drop()
         self._finish("local", 0, "the phone was closed", None)
         if self.usage is not None:
             self.usage.drop()

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _ANY_HOST = "192.0.2.1"
 """Some host that is not here (RFC 5737): the way to it is the default route. Nothing is ever sent there."""
+_LOOK_AGAIN = 0.05
+"""Seconds; nobody tells when the last dialog has gone."""
 
 
 class Signalling:
@@ -61,13 +63,14 @@ class Signalling:
         self.core = UserAgentCore(self.scheduler, self._transmit, self._locate, random=self.random)
         self.driver.receive_malformed = self.core.receive_malformed
         self._configure_core()
+        # Before the engine: what raises here must not leave it taken.
+        self.ports: PortAllocator[Any] = PortAllocator(network.bind_media, *phone.media_ports, time=network.time, random=self.random)
         # Sockets in memory have no descriptors that a thread could wait for: virtual time ticks the engine in the loop.
         self.engine: MediaEngine | VirtualEngine
         if hasattr(network, "network"):
             self.engine = VirtualEngine(network.call_at, network.time, random=self.random)
         else:
             self.engine = MediaEngine.shared().acquire()
-        self.ports: PortAllocator[Any] = PortAllocator(network.bind_media, *phone.media_ports, time=network.time, random=self.random)
         self.cname = f"{self.random.getrandbits(48):012x}@flexosip"
         self._background: set[asyncio.Task[Any]] = set()
         self._closing: set[MediaSession] = set()
@@ -128,27 +131,34 @@ class Signalling:
             logger.error("background work failed", exc_info=task.exception())
 
     async def wait_settled(self) -> None:
-        """Wait until the other sides have answered everything we sent: a lost BYE is repeated meanwhile."""
+        """Wait until the other sides have answered everything we sent: a lost BYE is repeated meanwhile.
+
+        A dialog that is still there waits for the ACK that our BYE must not overtake (RFC 3261 §15).
+        """
         stack = self.core.stack
-        while stack.outstanding:
+        while stack.outstanding or self.core.dialogs:
             settled: asyncio.Future[None] = self.loop.create_future()
             stack.on_idle = lambda settled=settled: None if settled.done() else settled.set_result(None)
-            await settled
+            await asyncio.wait((settled,), timeout=_LOOK_AGAIN)
         stack.on_idle = None
 
     async def close(self) -> None:
         """Free all sockets and the engine."""
         self._closed = True
-        for task in list(self._background):
-            task.cancel()
-        if self._background:
-            await asyncio.wait(list(self._background), timeout=0.2)
-        if self._closing:
-            self._all_closed = self.loop.create_future()
-            await asyncio.wait((self._all_closed,), timeout=0.5)
-        self.core.close()
-        await self.driver.close()
-        self.engine.release()
+        try:
+            for task in list(self._background):
+                task.cancel()
+            if self._background:
+                await asyncio.wait(list(self._background), timeout=0.2)
+            if self._closing:
+                self._all_closed = self.loop.create_future()
+                await asyncio.wait((self._all_closed,), timeout=0.5)
+        finally:
+            self.core.close()
+            try:
+                await self.driver.close()
+            finally:
+                self.engine.release()
 
     # -- between driver and core --------------------------------------------------------------------------------------
 

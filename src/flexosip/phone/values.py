@@ -65,7 +65,7 @@ def header_pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) 
         if not _TOKEN.match(name):
             raise ConfigurationError(f"{name!r} is not a header name.")
         checked_text(value, f"The header {name}")
-        if name.lower() in _OURS and name.lower() != "contact":
+        if name.lower() in _OURS:
             raise ConfigurationError(f"The header {name} is written by the library itself.")
     return pairs
 

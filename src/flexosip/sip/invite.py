@@ -424,9 +424,8 @@ class InviteUsage:
         pending, self._reinvite_transaction = self._reinvite_transaction, None
         if pending is not None:
             pending.respond(pending.request.create_response(487))
-        reinvite, self._reinvite = self._reinvite, None
-        if reinvite is not None:
-            reinvite.give_up()
+        if self._reinvite is not None:
+            self._reinvite.give_up()
         self._finished()
         if self.handler is not None:
             self._tell(self.handler.on_ended, self, end)

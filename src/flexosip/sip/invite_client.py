@@ -254,6 +254,12 @@ class OutgoingInvite(InviteUsage):
         if self._cancel_timer is not None:
             self._cancel_timer.cancel()
 
+    def drop(self) -> None:
+        """Stop all timers and tries; nobody is told."""
+        super().drop()
+        self._outgoing.stop()
+        self._stop_waiting()
+
     def hangup(self, headers: Iterable[tuple[str, str]] = (), *, status: int = 480) -> None:
         """End the call: CANCEL before the answer, BYE after it. `status` is for incoming calls."""
         if self.ended:
