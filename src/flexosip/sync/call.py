@@ -158,7 +158,13 @@ class Call:
             self._portal.run(self._call.hangup(cause=cause))
 
     def play(self, source: Source, *, delay: float = 0.0, loop: bool = False, wait: bool = True) -> Playback:
-        """Play; blocks until the sound is out, `wait=False` returns at once."""
+        """Play; blocks until the sound is out, `wait=False` returns at once. See `flexosip.Call.play`.
+
+        An iterable of frames is asked for them in the phone's thread, so it must not block; for that there is `audio`.
+
+        Raises:
+            MediaError: the file is missing or cannot be read. MissingExtra: its format needs an extra. CallEnded: the call ended before.
+        """
         playback = Playback(self._portal, self._portal.call(self._call.play, source, delay=delay, loop=loop))
         return playback.wait() if wait else playback
 
