@@ -600,3 +600,36 @@ def test_ctrl_c_while_waiting_hangs_up(peer: Phone, waiting: str, end: int, tmp_
         assert program.finish() == 130
         assert program.lines[-1] == "interrupted MainThread"
         assert time.monotonic() - began < 2.5
+
+
+def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead:
+        dead.bind(("127.0.0.1", 0))
+        target = f"sip:nobody@127.0.0.1:{dead.getsockname()[1]}"
+        with Program("-c", PROGRAM.format(waiting="pass"), target, folder=tmp_path) as program:
+            program.wait_for("ready")
+            time.sleep(0.2)
+            program.process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            began = time.monotonic()
+            program.process.send_signal(signal.SIGINT)
+            assert program.finish() == 130
+            assert program.lines[-1] == "interrupted MainThread"
+            assert time.monotonic() - began < 1.0
+
+
+def test_a_program_that_forgets_to_close_ends_all_the_same(peer: Phone, tmp_path: Path) -> None:
+    @peer.on_call
+    def take(call: Call) -> None:
+        call.answer()
+        call.wait_ended()
+
+    script = (
+        "import sys\nfrom flexosip import Tone\nfrom flexosip.sync import Phone\nphone = Phone(listen=('127.0.0.1:0',))\nphone.start()\n"
+        "phone.call(sys.argv[1]).play(Tone(440, duration=60), wait=False)\n"
+    )
+    with Program("-W", "error", "-c", script, address(peer), folder=tmp_path) as program:
+        assert program.finish(10) == 0
+        assert program.errors == ""
