@@ -76,12 +76,12 @@ class World:
 
 
 async def settle(*phones: Phone) -> None:
-    """Wait until nothing is left of any call, 64*T1 and some at most, and check it."""
+    """Wait until nothing is left of any call, a few times 64*T1 at most, and check it."""
     for phone in phones:
         for call in phone.calls:
             await call.hangup()
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + 45
+    deadline = loop.time() + 140
     while loop.time() < deadline and any(left_of(phone) for phone in phones):
         await asyncio.sleep(0.25)
     for phone in phones:

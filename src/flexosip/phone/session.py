@@ -213,7 +213,7 @@ class CallSession:
         media = self.media
         if media is None or self._offered is None:
             self._answer_refused = MediaError("The call was answered although it was given up.")
-            self.loop.call_soon(usage.hangup)
+            usage.hangup()
             return None
         to = response.to
         negotiation = self._early.get(to.tag or "" if to is not None else "")
@@ -226,7 +226,7 @@ class CallSession:
         except SdpError as error:
             # RFC 3261 §13.2.2.4: the 2xx must be acknowledged all the same, then the call is ended.
             self._answer_refused = MediaError(f"The call was answered with media that we cannot use: {error}")
-            self.loop.call_soon(usage.hangup)
+            usage.hangup()
             return None
         media.negotiation = negotiation
         media.apply()
@@ -377,8 +377,6 @@ class CallSession:
             status = self._info(request)
             headers = (("Accept", "application/dtmf-relay, application/dtmf"),) if status == 415 else ()
             transaction.respond(request.create_response(status, headers=headers))
-        elif request.method == "UPDATE":
-            self._update(request, transaction)
         else:
             transaction.respond(request.create_response(405, headers=(("Allow", self.phone.allow_text),)))
 
@@ -398,9 +396,6 @@ class CallSession:
             self.received_digit(digit, "info", duration)
         # An INFO without a digit that we know is still a well-formed request (RFC 2976 §2.2).
         return 200
-
-    def _update(self, request: Request, transaction: ServerTransaction) -> None:
-        transaction.respond(request.create_response(405, headers=(("Allow", self.phone.allow_text),)))
 
     def received_digit(self, digit: str, via: str, duration: float | None) -> None:
         """A press, told one way or another."""

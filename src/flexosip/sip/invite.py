@@ -322,13 +322,13 @@ class InviteUsage:
         from flexosip.sip.server_transaction import InviteServerTransaction
 
         assert isinstance(transaction, InviteServerTransaction) and self.handler is not None
+        # First of all, so that a re-INVITE of ours that waits for that ACK does not go out in between.
+        self._reinvite_transaction = transaction
         for answer in list(self._answers):
             # Who asks for a change has seen our 2xx: its ACK is lost or late.
             self._acknowledged(answer, request)
         if self.ended:
-            transaction.respond(request.create_response(481))
             return
-        self._reinvite_transaction = transaction
         transaction.on_cancel = self._reinvite_cancelled
         if not self._tell(self.handler.on_reinvite, self, request, transaction):
             self.answer_reinvite(transaction, 500)

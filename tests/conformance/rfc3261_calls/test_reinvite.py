@@ -298,6 +298,19 @@ def test_a_change_asked_for_during_one_of_the_other_side_waits_for_its_end() -> 
     assert agent.wire.lines() == ["488", "INVITE"]
 
 
+def test_a_change_that_waits_for_an_ack_does_not_slip_in_before_the_reinvite_that_stands_for_it() -> None:
+    agent = Changing()
+    agent.receive(agent.in_dialog(agent.usage, "INVITE", 1, body="v=0"))
+    agent.usage.answer_reinvite(agent.handler.reinvites[0][1], 200, ANSWER)
+    agent.change()
+    assert agent.wire.lines() == ["100", "200"]
+    agent.receive(agent.in_dialog(agent.usage, "INVITE", 2, body="v=0"))
+    agent.usage.answer_reinvite(agent.handler.reinvites[1][1], 200, ANSWER)
+    assert agent.wire.lines() == ["100", "200"]
+    agent.receive(agent.in_dialog(agent.usage, "ACK", 2))
+    assert agent.wire.lines() == ["INVITE"]
+
+
 def test_endless_491_is_given_up() -> None:
     agent = Changing()
     agent.change()
