@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flexosip import Phone, Tone
+from flexosip import CallEnded, Phone, Tone
 from flexosip.audio.levels import dominant_frequency, find_gaps, tone_level
 from flexosip.codecs import create
 from flexosip.simulation.link import Packet
@@ -277,20 +277,46 @@ def test_nothing_of_ours_leaves_the_grid_or_repeats_a_number_on_a_bad_line() -> 
     assert all((second - first) & 0xFFFF == 1 for first, second in pairwise(numbers))
 
 
-def test_a_side_that_falls_silent_is_told_and_the_call_goes_on() -> None:
+@pytest.mark.parametrize("limit", [30.0, 5.0])
+def test_a_call_whose_other_side_has_died_is_ended_and_says_why(limit: float) -> None:
     async def story(phone: Phone, peer: RawPeer) -> None:
         call = await phone.dial("sip:peer@10.0.0.9")
         peer.answer(await peer.request("INVITE"), 200, sdp())
         await call.wait_answered(5)
         sound = peer.sound()
-        await sound.play(("10.0.0.1", 16384), sine(440, 0.1))
-        await asyncio.sleep(65)
-        names = [type(event).__name__ for event in call._session._events]
-        assert names.count("MediaSilent") == 1
-        assert call.end is None
-        await call.hangup()
-        peer.answer(await peer.request("BYE"), 200)
+        started = phone.loop.time()
+        with pytest.raises(CallEnded):
+            await call.play(Tone(440))
+        assert phone.loop.time() - started == pytest.approx(limit, abs=1)
+        assert (call.end.by, call.end.status) == ("timeout", 408)
+        bye = await peer.request("BYE")
+        assert "408" in (bye.headers.get("Reason") or "")
+        peer.answer(bye, 200)
+        names = [type(event).__name__ async for event in call.events()]
+        assert names[-2:] == ["MediaSilent", "Ended"] or names[-3:-1] == ["MediaSilent", "PlaybackFinished"]
         await settle(phone)
         sound.close()
 
-    World().run_with_peer(story)
+    World().run_with_peer(story, media_timeout=limit)
+
+
+@pytest.mark.parametrize("why", ["no limit", "on hold", "still ringing"])
+def test_silence_is_borne_where_nobody_has_to_speak(why: str) -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        call = await phone.dial("sip:peer@10.0.0.9")
+        invite = await peer.request("INVITE")
+        peer.answer(invite, 183 if why == "still ringing" else 200, sdp(direction="recvonly" if why == "on hold" else "sendrecv"))
+        await asyncio.sleep(100)
+        assert call.end is None
+        if why == "still ringing":
+            peer.answer(invite, 200, sdp())
+            await call.wait_answered(1)
+            await asyncio.sleep(4)
+            assert call.end is None
+            await asyncio.sleep(2)
+            assert call.end is not None
+        await call.hangup()
+        peer.answer(await peer.request("BYE"), 200)
+        await settle(phone)
+
+    World().run_with_peer(story, media_timeout=None if why == "no limit" else 5.0)

@@ -183,7 +183,7 @@ def test_a_dead_registrar_does_not_keep_a_phone_from_closing() -> None:
             phone = world.phone("10.0.0.1", aor="sip:me@10.0.0.5", password="SECRET")
             await phone.start()
             world.network.link("10.0.0.1", "10.0.0.5", loss=1.0)
-            assert 1.5 < await closed_in_time(phone) <= 2.05
+            assert 1.4 < await closed_in_time(phone) <= 2.05
 
     world.run_alone(story)
 

@@ -1,4 +1,4 @@
-"""Whatever two phones do to each other at random, on a line that loses much: every call ends, no fault of ours is logged, nothing is left."""
+"""Whatever two phones do to each other at random, on a line that loses much: every call ends, and nothing is left or logged as a fault."""
 
 from __future__ import annotations
 

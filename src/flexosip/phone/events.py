@@ -142,7 +142,7 @@ class Resumed(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class MediaSilent(CallEvent):
-    """Nothing has arrived from the other side for `seconds`."""
+    """Nothing has arrived from the other side for `seconds`; an answered call is ended with that (`Phone(media_timeout=)`)."""
 
     seconds: float
 

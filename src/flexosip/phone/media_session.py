@@ -16,7 +16,7 @@ from flexosip.errors import ConfigurationError, MediaError
 from flexosip.media import events as media_events
 from flexosip.media.feeding import LiveFeed
 from flexosip.media.settings import MediaFormat, StreamSettings
-from flexosip.phone.events import CallEnd, MediaSilent, PlaybackFinished, PlaybackStarted, RecordingFinished
+from flexosip.phone.events import CallEnd, PlaybackFinished, PlaybackStarted, RecordingFinished
 from flexosip.phone.live_source import LiveSource
 from flexosip.phone.playback import Playback, Recording
 from flexosip.sdp import AudioFormat, Negotiation
@@ -120,6 +120,7 @@ class MediaSession:
             direction=agreement.direction,
             ptime_ms=agreement.ptime_ms,
             cname=self._signalling.cname,
+            media_timeout=self._signalling.phone.media_timeout,
         )
         self.configured = True
         if self._signalling.is_numeric(agreement.remote_address):
@@ -128,6 +129,11 @@ class MediaSession:
             # Until its host is known nothing is sent; what is played meanwhile waits in the queue.
             self.stream.configure(replace(settings, remote=("", 0), rtcp=("", 0)))
             self._signalling.run(self._configure_later(settings, agreement))
+
+    def watch_again(self) -> None:
+        """Count the silence of the other side from now on."""
+        if not self._closed and self.stream.settings is not None:
+            self.stream.configure(self.stream.settings)
 
     async def _configure_later(self, settings: StreamSettings, agreement: Any) -> None:
         """The c= line names a host (RFC 8866 §5.7)."""
@@ -336,7 +342,7 @@ class MediaSession:
             done.set_result(None)
 
     def _media_timeout(self, event: media_events.MediaTimeout) -> None:
-        self._session.emit(MediaSilent(self.loop.time(), event.seconds))
+        self._session.silent(event.seconds)
 
     def _source_learned(self, event: media_events.SourceLearned) -> None:
         logger.info("%s: sound comes from %s instead of %s", self._session.label, event.learned, event.expected)

@@ -23,6 +23,7 @@ from flexosip.phone.events import (
     EarlyMedia,
     Ended,
     Held,
+    MediaSilent,
     Resumed,
     Ringing,
 )
@@ -94,6 +95,8 @@ class CallSession:
         self._awaiting_answer = False
         self._finished = False
         self._given_up = False
+        self._own_end: CallEnd | None = None
+        self._silent_early = False
         self.rang = False
         """Outgoing: the other phone has rung."""
         self.accepted = False
@@ -238,6 +241,9 @@ class CallSession:
         self.state = CallState.ANSWERED
         self.answered_at = self.loop.time()
         self._early.clear()
+        if self._silent_early:
+            # Nobody has to speak while it rings; from now on the time counts.
+            self.media.watch_again()
         self.emit(Answered(self.answered_at, self.media.codec_name))
 
     def on_rejected(self, usage: InviteUsage, status: int, reason: str, response: Response | None) -> None:
@@ -496,6 +502,16 @@ class CallSession:
             self.media.quiet()
         self.usage.hangup(headers=headers)
 
+    def silent(self, seconds: float) -> None:
+        """Nothing has come from the other side for so long: an answered call is ended, else a dead peer would keep it for ever."""
+        self.emit(MediaSilent(self.loop.time(), seconds))
+        if self.answered_at is None or self.end is not None:
+            self._silent_early = True
+            return
+        reason = f"No packet for {seconds:.0f} seconds"
+        self._own_end = CallEnd("timeout", 408, reason)
+        self.hangup((("Reason", f'SIP;cause=408;text="{reason}"'),))
+
     def abandon(self) -> None:
         """The phone closes and will not wait any longer."""
         if self.usage is not None:
@@ -519,7 +535,7 @@ class CallSession:
         # RFC 3326 §3.1: the proxy tells with cause 200 that another phone took the call.
         elsewhere = self.answered_at is None and any(known.protocol.upper() == "SIP" and known.cause == 200 for known in reasons)
         text = next((known.text for known in reasons if known.text), reason)
-        self.end = CallEnd(by, status, text, q850, elsewhere)
+        self.end = self._own_end or CallEnd(by, status, text, q850, elsewhere)
         self.ended_at = self.loop.time()
         self.state = CallState.ENDED
         self.digits.close(self.end)

@@ -149,10 +149,10 @@ class Signalling:
             for task in list(self._background):
                 task.cancel()
             if self._background:
-                await asyncio.wait(list(self._background), timeout=0.2)
+                await asyncio.wait(list(self._background), timeout=0.1)
             if self._closing:
                 self._all_closed = self.loop.create_future()
-                await asyncio.wait((self._all_closed,), timeout=0.5)
+                await asyncio.wait((self._all_closed,), timeout=0.3)
         finally:
             self.core.close()
             try:

@@ -48,6 +48,7 @@ class Phone:
         expires: float = 3600.0,
         register: bool = True,
         media_ports: tuple[int, int] = (16384, 32766),
+        media_timeout: float | None = 30.0,
         max_calls: int | None = None,
         user_agent: str | None = None,
     ) -> None:
@@ -68,6 +69,7 @@ class Phone:
             expires=expires,
             register=register,
             media_ports=media_ports,
+            media_timeout=media_timeout,
             max_calls=max_calls,
             user_agent=user_agent,
         )
