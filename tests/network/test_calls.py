@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flexosip import Busy, CallEnded, CallFailed, NoAnswer, Phone, Tone
-from flexosip.simulation import VirtualClock, VirtualNetwork
 from tests.hearing import hear
-
-
-class World:
-    """A virtual network with two phones on it."""
-
-    def __init__(self, **line: Any) -> None:
-        self.clock = VirtualClock()
-        self.network = VirtualNetwork(self.clock, seed=1, **line)
-
-    def run(self, story: Callable[[Phone, Phone, str], Awaitable[Any]], **settings: Any) -> Any:
-        """Run `story(caller, callee, target)` with two started phones."""
-
-        async def main() -> Any:
-            a = Phone(clock=self.clock, network=self.network.host("10.0.0.1"), listen=("10.0.0.1:5060",), **settings)
-            b = Phone(clock=self.clock, network=self.network.host("10.0.0.2"), listen=("10.0.0.2:5060",))
-            async with a, b:
-                return await story(a, b, "sip:b@10.0.0.2")
-
-        result = self.clock.run(main())
-        assert not self.network.open_sockets
-        return result
+from tests.network.stage import World
 
 
 def test_a_call_is_answered_played_to_and_hung_up(tmp_path: Path) -> None:
