@@ -21,6 +21,7 @@ from flexosip.media.prompts import PromptCache
 from flexosip.media.recorder import ThreadWriter
 from flexosip.media.statistics import EngineStatistics
 from flexosip.media.stream import MediaStream, next_stream_id
+from flexosip.media.threads import start_thread
 
 __all__ = ["MediaEngine"]
 
@@ -73,6 +74,11 @@ class MediaEngine:
             self._wake_up.set()
             self._writer.dismiss()
             self._prompts.dismiss()
+
+    @property
+    def users(self) -> int:
+        """How many have acquired it."""
+        return self._users
 
     def set_switch_interval(self, seconds: float) -> None:
         """Let user code hold the interpreter for no longer than `seconds` at a time while others wait (`sys.setswitchinterval`).
@@ -130,8 +136,7 @@ class MediaEngine:
         with self._lock:
             if self._thread is None:
                 self._idle = False
-                self._thread = threading.Thread(target=self._run, name="flexosip-media", daemon=True)
-                self._thread.start()
+                self._thread = start_thread(self._run, "flexosip-media")
         self._wake_up.set()
 
     # -- the engine's thread --------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from flexosip.audio.sources import Pcm, Tone
 from flexosip.audio.tones import ToneGenerator
 from flexosip.errors import FlexosipError, MediaError
 from flexosip.media.sending_format import SendingFormat
+from flexosip.media.threads import start_thread
 
 __all__ = ["Prompt", "PromptCache"]
 
@@ -117,8 +118,7 @@ class PromptCache:
             self._dismissed = False
             self._work.put((prompt, pieces))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="flexosip-prompts", daemon=True)
-                self._thread.start()
+                self._thread = start_thread(self._run, "flexosip-prompts")
 
     def _run(self) -> None:
         while True:

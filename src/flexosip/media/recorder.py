@@ -20,6 +20,7 @@ from flexosip.audio.wav import WavWriter
 from flexosip.errors import ConfigurationError, MediaError
 from flexosip.media.events import RecordingEnded
 from flexosip.media.sending_format import SendingFormat
+from flexosip.media.threads import start_thread
 
 __all__ = ["InlineWriter", "Recording", "RecordingFile", "RecordingWriter", "ThreadWriter"]
 
@@ -262,8 +263,7 @@ class ThreadWriter:
         with self._lock:
             self._tasks.put((recording, batch, reason))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="flexosip-recorder", daemon=True)
-                self._thread.start()
+                self._thread = start_thread(self._run, "flexosip-recorder")
 
     def _run(self) -> None:
         while True:

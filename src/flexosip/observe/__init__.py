@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flexosip.observe.ladder import Ladder, Lanes
     from flexosip.observe.drawing import ladder_svg
+    from flexosip.observe.ladder import Ladder, Lanes
     from flexosip.observe.masking import mask, mask_keys
     from flexosip.observe.pcap import PcapWriter, write_pcap
     from flexosip.observe.story import Chapter, Mark, MediaPhase, Note, media_story

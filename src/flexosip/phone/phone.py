@@ -24,6 +24,7 @@ from flexosip.phone.callers import CallerPolicy
 from flexosip.phone.events import CallEvent, CallState
 from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.media_session import MediaSession, parse_codecs
+from flexosip.phone.observers import Observers, tell
 from flexosip.phone.ringing import RingOutcome, RingResult
 from flexosip.phone.session import CallSession
 from flexosip.phone.signalling import Signalling
@@ -94,19 +95,16 @@ class Phone:
         user_agent: str | None = None,
     ) -> None:
         _check_settings(srtp, transport, media_timeout)
+        if aor is None and (password, registrar, auth_user) != (None, None, None):
+            raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
         self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
-        self._listen_by_default = listen == ("0.0.0.0:0", "[::]:0")
         self.formats = parse_codecs(codecs)
         self.transport = transport
-        self.display_name = display_name
-        if display_name is not None:
-            checked_text(display_name, "display_name")
+        self.display_name = checked_text(display_name, "display_name") if display_name is not None else None
         self.user_agent = checked_text(user_agent, "user_agent") if user_agent is not None else None
         self.max_calls = max_calls
-        self.media_ports = media_ports
-        self.media_timeout = media_timeout
-        if hasattr(network, "host"):
-            network = network.host()
+        self.media_ports, self.media_timeout = media_ports, media_timeout
+        network = network.host() if hasattr(network, "host") else network
         self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
         self.accounts: list[Account] = []
         self._callers = CallerPolicy(accept_from)
@@ -115,17 +113,13 @@ class Phone:
         self._signalling: Signalling | None = None
         self._sessions: dict[CallSession, Call] = {}
         self._incoming = IncomingCalls()
-        self._on_registration: list[Callable[[Account, RegistrationEvent], None]] = []
-        self._wire_observers: list[Callable[[WireMessage], None]] = []
-        self._call_observers: list[Callable[[Call, CallEvent], None]] = []
+        self._observers = Observers()
         self._closing: asyncio.Task[None] | None = None
         self._closers: set[asyncio.Task[Any]] = set()
         if aor is not None:
             secrets = {"password": password, "auth_user": auth_user, "realm": realm}
             way = {"registrar": registrar, "proxy": proxy, "transport": transport}
             self.add_account(aor, display_name=display_name, expires=expires, register=register, **secrets, **way)
-        elif password is not None or registrar is not None or auth_user is not None:
-            raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
         self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
 
     # -- start and end ------------------------------------------------------------------------------------------------
@@ -185,7 +179,7 @@ class Phone:
         signalling = Signalling(self, self._network, self._clock)
         self._signalling = signalling
         try:
-            await signalling.open(self.listen, self._listen_by_default)
+            await signalling.open(self.listen)
             self._incoming.open()
             for account in self.accounts:
                 if account.register:
@@ -324,16 +318,12 @@ class Phone:
 
     def on_registration(self, handler: Callable[[Account, RegistrationEvent], None]) -> Callable[[Account, RegistrationEvent], None]:
         """Decorator: call `handler(account, event)` at every change of a registration."""
-        self._on_registration.append(handler)
+        self._observers.registration.append(handler)
         return handler
 
     def registration_changed(self, account: Account, event: RegistrationEvent) -> None:
         """A registration changed; called by its account."""
-        for handler in self._on_registration:
-            try:
-                handler(account, event)
-            except Exception:
-                logger.exception("the on_registration handler failed")
+        tell(self._observers.registration, account, event)
 
     # -- calling ------------------------------------------------------------------------------------------------------
 
@@ -555,28 +545,23 @@ class Phone:
 
     def on_wire(self, observer: Callable[[WireMessage], None]) -> Callable[[WireMessage], None]:
         """Decorator: see every SIP message that is sent and received."""
-        self._wire_observers.append(observer)
+        self._observers.wire.append(observer)
         return observer
 
     @property
     def wire_observers(self) -> list[Callable[[WireMessage], None]]:
         """Observers of SIP messages."""
-        return self._wire_observers
+        return self._observers.wire
 
     def on_call_event(self, observer: Callable[[Call, CallEvent], None]) -> Callable[[Call, CallEvent], None]:
         """Decorator: see the events of all calls."""
-        self._call_observers.append(observer)
+        self._observers.calls.append(observer)
         return observer
 
     def observe_call_event(self, session: CallSession, event: CallEvent) -> None:
         """A call emitted an event."""
-        if self._call_observers:
-            call = session.call
-            for observer in self._call_observers:
-                try:
-                    observer(call, event)
-                except Exception:
-                    logger.exception("the on_call_event observer failed")
+        if self._observers.calls:
+            tell(self._observers.calls, session.call, event)
 
     def call_ended(self, session: CallSession) -> None:
         """A call is over; called by its session as the last thing."""
