@@ -4,6 +4,8 @@ A call is INVITE, 200, ACK, BYE, 200 over UDP, with SDP; the callee is pinned to
 A rate holds if every call of its round succeeded and all of them were over as soon as the rate says. A round that took longer
 without a failure or a retransmission is void: then SIPp did not reach the rate, and the generator is the limit.
 
+Then SIPp itself is the callee, a peer in C++ without any sound, in turn with ours at one rate: the ratio of CPU per call, by pairs.
+
     python bench/setup_rate.py [--seconds 4] [--command 'other-callee --port {port}']
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+import statistics
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -20,6 +23,8 @@ from pathlib import Path
 from processes import LOOPBACK, cpu_seconds, flexosip, free_port, listens, pinned, report, run_sipp, running, say, sipp_command, wait_until
 
 START, LIMIT, PRECISION = 100, 6400, 1.06
+PEER = ["sipp", "-sn", "uas", "-i", LOOPBACK, "-p", "{port}", "-nostdin"]
+PEER_RATE, PEER_PAIRS = 600.0, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,23 @@ def search(command: list[str] | None, seconds: float, folder: Path) -> list[Roun
     return rounds
 
 
+def compare(command: list[str] | None, seconds: float, folder: Path) -> dict[str, object]:
+    """CPU per call of ours and of SIPp's own callee at one rate, in turn."""
+    pairs = []
+    for _ in range(PEER_PAIRS):
+        ours = measure(command, PEER_RATE, seconds, folder).cpu_us_per_call
+        peer = measure(PEER, PEER_RATE, seconds, folder).cpu_us_per_call
+        pairs.append((ours, peer))
+        say(f"  pair at {PEER_RATE:g}/s: {ours} us, SIPp {peer} us")
+    return {
+        "peer": "SIPp uas, signalling only",
+        "rate": PEER_RATE,
+        "cpu_us_per_call": statistics.median(ours for ours, _ in pairs),
+        "peer_cpu_us_per_call": statistics.median(peer for _, peer in pairs),
+        "ratio": round(statistics.median(ours / peer for ours, peer in pairs if peer), 2),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a round")
@@ -100,11 +122,13 @@ def main() -> int:
             rounds = [measure(command, arguments.rate, arguments.seconds, Path(folder))]
         else:
             rounds = search(command, arguments.seconds, Path(folder))
+        comparison = None if arguments.rate else compare(command, arguments.seconds, Path(folder))
     best = max((entry for entry in rounds if entry.holds), key=lambda entry: entry.rate, default=None)
     report(
         "setup_rate",
         setups_per_second=best.rate if best else 0,
         cpu_us_per_call=best.cpu_us_per_call if best else None,
+        comparison=comparison,
         limited_by_generator=any(entry.void for entry in rounds),
         rounds=[asdict(entry) for entry in rounds],
     )

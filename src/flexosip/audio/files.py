@@ -41,7 +41,9 @@ class _SoundfileReader:
         try:
             self._file = soundfile.SoundFile(file)
         except (self._error, OSError, ValueError, TypeError) as error:
-            raise MediaError(f"{name} is no sound file that can be played: {error}.") from error
+            # libsndfile puts the repr of what it was given before its reason.
+            reason = str(getattr(error, "error_string", error)).rstrip(".")
+            raise MediaError(f"{name} is no sound file that can be played: {reason}.") from error
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.frames: int | None = self._file.frames if 0 <= self._file.frames < 1 << 40 else None

@@ -62,7 +62,9 @@ class CallEnd:
             return "answered elsewhere"
         if self.status in (200, 0):
             return who
-        return f"{self.status} {self.reason}".strip() + f" ({who})"
+        text = f"{self.status} {self.reason}".strip()
+        # A final refusal speaks for itself; a cancelled call does not tell by whom.
+        return f"{text} ({who})" if self.status == 487 or self.by in ("timeout", "error") else text
 
 
 @dataclass(frozen=True, slots=True)
