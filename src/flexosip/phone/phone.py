@@ -530,6 +530,10 @@ class Phone:
         session = CallSession(self, self.account_called(usage.request, usage.flow), "incoming")
         session.usage = usage
         usage.handler = session
+        account = session.account
+        if account is not None and usage.flow is not None and usage.flow.remote[0] in account.server_addresses:
+            # Our BYE, INFO or re-INVITE may be challenged as well; who calls us directly gets no answer to a challenge.
+            usage.auth = account.digest
         session.started_at = self.loop.time()
         if not self._incoming.wanted:
             usage.reject(480)
