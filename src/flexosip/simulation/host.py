@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import random
 import socket
 from collections.abc import Callable, Iterable
@@ -145,7 +146,9 @@ class VirtualHost:
         if is_loopback(remote_ip):
             own: str | None = remote_ip
         else:
-            own = next((ip for ip in self.addresses if is_ipv6(ip) == is_ipv6(remote_ip)), None)
+            family = [ip for ip in self.addresses if is_ipv6(ip) == is_ipv6(remote_ip)]
+            # Of several the one on the same net as the other; what is on none of them is reached over the first.
+            own = next((ip for ip in family if _net(ip) == _net(remote_ip)), family[0] if family else None)
         self._routes[remote_ip] = own
         return own
 
@@ -209,3 +212,8 @@ class VirtualHost:
         for ip in self._own_ips(address[0]):
             if table.get((ip, address[1])) is owner:
                 del table[(ip, address[1])]
+
+
+def _net(ip: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The net of an address: /24, or /64."""
+    return ipaddress.ip_network((ip.partition("%")[0], 64 if is_ipv6(ip) else 24), strict=False)

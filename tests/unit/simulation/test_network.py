@@ -354,6 +354,14 @@ def test_the_own_address_fits_the_family_of_the_remote_one(network: VirtualNetwo
         network.host("10.0.0.2").local_address("fd00::9")
 
 
+def test_of_several_own_addresses_the_one_on_the_same_net_is_taken(network: VirtualNetwork) -> None:
+    host = network.host("10.0.0.1", "192.168.7.1", "fd00::1", "fd00:7::1")
+    assert host.local_address("192.168.7.9") == "192.168.7.1"
+    assert host.local_address("10.0.0.9") == "10.0.0.1"
+    assert host.local_address("203.0.113.5") == "10.0.0.1"
+    assert host.local_address("fd00:7::9") == "fd00:7::1"
+
+
 async def test_without_a_virtual_clock_the_running_loop_gives_the_time() -> None:
     network = VirtualNetwork(delay=0.001)
     sender, _, _ = await listen(network.host())
