@@ -100,7 +100,7 @@ def test_ringing_after_early_media_is_told_and_the_sound_stays() -> None:
         peer.answer(invite, 183, sdp())
         await asyncio.sleep(0.1)
         peer.answer(invite, 180)
-        await call.wait_ringing(5)
+        await asyncio.sleep(0.1)
         assert call.state == "ringing"
         assert call.codec == "PCMA"
         await asyncio.sleep(0.2)
@@ -113,6 +113,71 @@ def test_ringing_after_early_media_is_told_and_the_sound_stays() -> None:
         assert names == ["EarlyMedia", "Ringing", "Answered", "Ended"]
         await settle(phone)
         sound.close()
+
+    World().run_with_peer(story)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "rings"), [(180, "", True), (183, sdp(), True), (183, "", False), (181, "", False), (182, "", False)]
+)
+def test_who_waits_for_the_ringing_waits_for_180_or_sound_before_the_answer(status: int, body: str, rings: bool) -> None:
+    """Many gateways do not say 180: they ring in the sound of a 183. Being forwarded or queued is no ringing yet."""
+
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        call = await phone.dial(TARGET)
+        invite = await peer.request("INVITE")
+        peer.answer(invite, status, body)
+        if rings:
+            await call.wait_ringing(1)
+        else:
+            with pytest.raises(TimeoutError):
+                await call.wait_ringing(1)
+        assert call.state == ("ringing" if status == 180 else "calling")
+        peer.answer(invite, 486)
+        await call.wait_ended()
+        await settle(phone)
+
+    World().run_with_peer(story)
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_a_bell_that_rang_in_the_sound_of_a_gateway_has_rung_out(rings: bool) -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        ringing = asyncio.create_task(phone.ring(TARGET, duration=20))
+        invite = await peer.request("INVITE")
+        peer.answer(invite, 183, sdp() if rings else "")
+        await asyncio.sleep(1)
+        peer.answer(invite, 480)
+        if rings:
+            result = await ringing
+            assert (result.outcome, result.status) == ("rang_out", 480)
+        else:
+            with pytest.raises(CallFailed):
+                await ringing
+        await settle(phone)
+
+    World().run_with_peer(story)
+
+
+@pytest.mark.parametrize(("answer", "seconds"), [(None, 2.0), (100, 2.0), (200, 0.0)])
+def test_hanging_up_returns_in_two_seconds_and_its_message_goes_out_all_the_same(answer: int | None, seconds: float) -> None:
+    """The peer never answers what hangs up; the wait is over when an answered call has ended, or after two seconds."""
+
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        call = await phone.dial(TARGET)
+        invite = await peer.request("INVITE")
+        if answer is not None:
+            peer.answer(invite, answer, sdp() if answer == 200 else "")
+            await asyncio.sleep(0.1)
+        started = phone.loop.time()
+        await call.hangup()
+        assert phone.loop.time() - started == pytest.approx(seconds, abs=0.1)
+        await call.hangup()
+        await asyncio.sleep(0.05)
+        assert peer.count("CANCEL") == 0 if answer is None else peer.count("CANCEL" if answer == 100 else "BYE")
+        end = await call.wait_ended()
+        assert end.by in ("local", "timeout")
+        await settle(phone)
 
     World().run_with_peer(story)
 

@@ -164,7 +164,7 @@ class Call:
         return self
 
     async def wait_ringing(self, timeout: float | None = None) -> None:
-        """Return when the other phone rings or is answered.
+        """Return when the other phone rings, is heard already (early media, in which many gateways ring) or is answered.
 
         Raises:
             CallFailed: it was refused before. TimeoutError: not within `timeout` seconds.
@@ -172,7 +172,7 @@ class Call:
         self._start()
         session = self._session
         async with asyncio.timeout(timeout):
-            while session.state in (CallState.NEW, CallState.CALLING):
+            while session.state in (CallState.NEW, CallState.CALLING) and not session.rang:
                 await session.changed()
         if session.failure is not None:
             raise session.failure

@@ -98,7 +98,7 @@ class CallSession:
         self._own_end: CallEnd | None = None
         self._silent_early = False
         self.rang = False
-        """Outgoing: the other phone has rung."""
+        """Outgoing: the other phone has rung (180), or is heard before it answers (183): many gateways ring in that sound only."""
         self.accepted = False
         """Incoming: our 200 is out."""
 
@@ -187,7 +187,7 @@ class CallSession:
         self.response = response
         if response.body and response.content_type == _SDP and self.media is not None and self._offered is not None:
             self._early_answer(response, dialog)
-        self.rang = self.rang or response.status == 180
+        self.rang = self.rang or response.status == 180 or bool(self._early)
         if response.status == 180 and self.state in (CallState.CALLING, CallState.NEW):
             self.state = CallState.RINGING
             self.emit(Ringing(self.loop.time(), response.status))

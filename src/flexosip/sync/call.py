@@ -121,7 +121,7 @@ class Call:
         return isinstance(error, CallEnded) and error.end is self._call.end
 
     def wait_ringing(self, timeout: float | None = None) -> None:
-        """Return when the other phone rings or is answered."""
+        """Return when the other phone rings, is heard already (early media) or is answered."""
         self._portal.run(self._call.wait_ringing(timeout))
 
     def wait_answered(self, timeout: float | None = None) -> None:
