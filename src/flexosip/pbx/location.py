@@ -70,7 +70,7 @@ class LocationTable:
         """Apply a REGISTER that is authenticated already, all of it or nothing; the bindings afterwards.
 
         Raises:
-            TooBrief: 423. RemoteProtocolError: 400 for a request that makes no sense, 403 for too many contacts, 500 out of order.
+            TooBrief: 423. RemoteProtocolError: 400 for a request that makes no sense, 403 for too many contacts at once, 500 out of order.
         """
         known = self.bindings(user, now)
         contacts = request.contacts
@@ -80,10 +80,12 @@ class LocationTable:
             self._check_order(known, request)
             self._bindings.pop(user, None)
             return []
+        if len(contacts) > MAX_BINDINGS:
+            raise RemoteProtocolError("Too many contacts", status_hint=403)
         for contact in contacts:
             known = self._apply(known, contact, request, flow, now)
-        if len(known) > MAX_BINDINGS:
-            raise RemoteProtocolError("Too many contacts", status_hint=403)
+        # Newest first: phones that left without a word must not keep out the one that is here.
+        known = known[:MAX_BINDINGS]
         if known:
             self._bindings[user] = known
         else:

@@ -20,6 +20,7 @@ from flexosip.net.real import RealNetwork
 from flexosip.observe.trace import Direction, WireMessage
 from flexosip.pbx.location import Binding, LocationTable, TooBrief
 from flexosip.pbx.proxy import ForkingProxy, Target
+from flexosip.phone.observers import tell
 from flexosip.sansio import Scheduler
 from flexosip.sip.digest import DigestServer, Verified
 from flexosip.sip.flow import Flow
@@ -139,7 +140,9 @@ class Pbx:
             raise
 
     async def close(self) -> None:
-        """Free the sockets; running calls go on without us until they end by themselves."""
+        """Free the sockets. What rings is given up; answered calls go on without us until they end by themselves."""
+        if self._driver is not None:
+            self._proxy.close()
         driver, self._driver = self._driver, None
         if driver is not None:
             self._stack.close()
@@ -166,8 +169,7 @@ class Pbx:
 
     def _emit(self, kind: str, user: str, detail: str = "") -> None:
         event = PbxEvent(self._now(), kind, user, detail)
-        for observer in self._observers:
-            observer(event)
+        tell(self._observers, event)
 
     # -- between driver and stack -------------------------------------------------------------------------------------
 
@@ -187,8 +189,7 @@ class Pbx:
     def _observe(self, direction: Direction, data: bytes, flow: Flow) -> None:
         if self._wire_observers:
             message = WireMessage(self._now(), direction, flow.transport, flow.local, flow.remote, data)
-            for observer in self._wire_observers:
-                observer(message)
+            tell(self._wire_observers, message)
 
     def _flow_failed(self, flow: Flow, error: Exception) -> None:
         for user in self.locations.remove_flow(flow) if flow.reliable else ():
@@ -313,12 +314,13 @@ class Pbx:
             headers = [("Proxy-Authenticate", value) for value in self._proxy_digest.challenge(stale=verified.stale)]
             transaction.respond(request.create_response(407, headers=headers))
             return
-        caller = request.from_.uri.unescaped_user if isinstance(request.from_.uri, SipUri) else None
-        if caller != verified.username:
+        caller = request.from_.uri
+        if not isinstance(caller, SipUri) or caller.unescaped_user != verified.username:
             transaction.respond(request.create_response(403, "Not Your Address"))
             return
         request.headers.remove("Proxy-Authorization")
-        if not self._is_ours(uri):
+        # Phones may know us by a name that we do not: the domain in which a user of ours stands is ours as well.
+        if not self._is_ours(uri) and uri.host != caller.host:
             transaction.respond(request.create_response(404, "Only Calls Inside"))
             return
         if uri.user is None:

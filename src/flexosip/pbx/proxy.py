@@ -276,6 +276,15 @@ class ForkingProxy:
         for branch in context.branches:
             self._cancel_branch(branch, ())
 
+    def close(self) -> None:
+        """Give up what rings: the callers get 503, their phones CANCEL; nobody's answer is waited for."""
+        for context in list(self._contexts.values()):
+            for branch in context.branches:
+                self._cancel_branch(branch, ())
+                self._settle_branch(branch)
+            context.server.on_failure = None
+            self._finish(context, context.request.create_response(503, to_tag=context.server.to_tag))
+
     # -- CANCEL -------------------------------------------------------------------------------------------------------
 
     def _cancelled(self, context: _Context, cancel: Request) -> None:
