@@ -10,6 +10,7 @@ import pytest
 from flexosip import AuthenticationError, Phone
 from flexosip.pbx import Pbx
 from flexosip.sip.digest import DigestServer, Verified
+from flexosip.sip.message import Request
 from tests.network.stage import PEER, RawPeer, World, left_of, sdp, settle
 
 SERVER = "10.0.0.8"
@@ -125,6 +126,42 @@ def test_in_a_call_that_came_in_the_server_alone_is_answered(status: int, header
 
     aor = f"sip:me@{PEER}" if from_server else MINE
     World().run_with_peer(story, aor=aor, password="SECRET", register=False)
+
+
+@pytest.mark.parametrize("realm", ["evil", PEER])
+def test_a_registered_phone_answers_only_its_registrars_realm_within_a_call_that_came_in(realm: str) -> None:
+    """Who calls us through the server could pass a challenge of his own through it, once we hang up."""
+
+    async def story(_: Phone, peer: RawPeer) -> None:
+        phone = world.phone("10.0.0.3", aor=f"sip:me@{PEER}", password="SECRET")
+        ways: list[tuple[str, int]] = [("10.0.0.3", 5060)]
+
+        @phone.on_call
+        async def handle(call: Any) -> None:
+            await call.answer()
+
+        def reply(request: Any, status: int, *headers: tuple[str, str]) -> None:
+            peer.send(bytes(request.create_response(status, to_tag="s", headers=headers)), ways[0])
+
+        starting = asyncio.create_task(phone.start())
+        reply(await peer.request("REGISTER"), 401, ("WWW-Authenticate", f'Digest realm="{PEER}", nonce="1", qop="auth"'))
+        register = await peer.request("REGISTER")
+        reply(register, 200, ("Contact", str(register.contact)))
+        await starting
+        send = peer.send
+        peer.send = lambda data, remote=ways[0]: send(data, remote)  # type: ignore[method-assign,misc]
+        await peer.call(uri=str(register.contact.uri))  # type: ignore[union-attr]
+        bye = await peer.request("BYE")
+        reply(bye, 407, ("Proxy-Authenticate", f'Digest realm="{realm}", nonce="2", qop="auth"'))
+        await asyncio.sleep(1)
+        byes = [message for message in peer.seen if isinstance(message, Request) and message.method == "BYE"]
+        assert any("Proxy-Authorization" in message.headers for message in byes) is (realm == PEER)
+        if realm == PEER:
+            reply(byes[-1], 200)
+        await phone.close()
+
+    world = World()
+    world.run_with_peer(story)
 
 
 @pytest.mark.parametrize("algorithms", [("SHA-512-256",), ("SHA-512-256", "SHA-256", "MD5"), ("MD5",)])

@@ -238,6 +238,7 @@ class DigestClient:
         self._allow_md5 = allow_md5
         self._sessions: dict[tuple[bool, str, bool], _Session] = {}
         self._chains: dict[str, _Chain] = {}
+        self._shown: dict[str, None] = {}  # realms of challenges outside of calls, the latest last
 
     def __repr__(self) -> str:
         return f"<DigestClient {self.username!r}>"
@@ -245,13 +246,13 @@ class DigestClient:
     def challenged(self, response: Response, request: Request) -> bool:
         """Learn from a 401 or 407 to `request`; True if another try with credentials makes sense.
 
-        False: the password is wrong, the realm is not ours, or nothing that is offered can be answered. A fresh nonce that is refused
-        is a wrong password; a nonce from an earlier request, or one the server calls stale, has one more try.
+        False: the password is wrong, the realm is not ours or new within a call, or nothing that is offered can be answered. A fresh
+        nonce that is refused is a wrong password; a nonce from an earlier request, or one the server calls stale, has one more try.
         """
         best: dict[tuple[bool, str], Challenge] = {}
         for challenge in parse_challenges(response):
             key = (challenge.proxy, challenge.realm)
-            if self._answers(challenge) and (key not in best or challenge.strength > best[key].strength):
+            if self._answers(challenge, request) and (key not in best or challenge.strength > best[key].strength):
                 best[key] = challenge
         if not best:
             return False
@@ -259,8 +260,11 @@ class DigestClient:
         worthwhile = [self._learn(challenge, request, chain) for challenge in best.values()]
         return all(worthwhile) and chain.tries <= MAX_TRIES
 
-    def _answers(self, challenge: Challenge) -> bool:
+    def _answers(self, challenge: Challenge, request: Request) -> bool:
         if not challenge.usable or (self.realms is not None and challenge.realm not in self.realms):
+            return False
+        if request.to.tag is not None and self._shown and challenge.realm not in self._shown:
+            # Within a call the server may pass on what the other side has made up, to get a hash to try passwords on.
             return False
         return self._allow_md5 or _algorithm(challenge.algorithm or "MD5")[0] != "MD5"
 
@@ -287,6 +291,11 @@ class DigestClient:
             if not allowed:
                 self._sessions.pop(key, None)
                 return False
+        if request.to.tag is None:
+            self._shown.pop(challenge.realm, None)
+            self._shown[challenge.realm] = None
+            if len(self._shown) > MAX_CHALLENGES:
+                del self._shown[next(iter(self._shown))]
         self._sessions.pop(key, None)
         self._sessions[key] = _Session(challenge, self._new_cnonce(), key[2])
         if len(self._sessions) > MAX_CHALLENGES:
@@ -316,6 +325,7 @@ class DigestClient:
         """Drop all challenges: the next request goes out without credentials."""
         self._sessions.clear()
         self._chains.clear()
+        self._shown.clear()
 
     def _credentials(self, session: _Session, request: Request) -> str:
         challenge = session.challenge

@@ -199,6 +199,21 @@ def test_foreign_realm_gets_no_hash() -> None:
     assert "Authorization" not in message.headers
 
 
+def test_a_realm_that_appears_within_a_call_only_gets_no_hash() -> None:
+    """The server passes challenges on, too: whoever it connects us with could ask for a hash of his own choice."""
+    digest = client()
+    outside, within = request(1), request(7, "BYE", "call-1")
+    outside.headers.set("To", "<sip:bell@fritz.box>")
+    assert digest.challenged(refusal('Digest realm="fritz.box", nonce="n"'), outside)
+    assert not digest.challenged(refusal('Digest realm="evil", nonce="n"', status=407), within)
+    # What goes with it from the server itself is answered alone.
+    assert digest.challenged(refusal('Digest realm="evil", nonce="n"', 'Digest realm="fritz.box", nonce="m"', status=407), within)
+    again = request(8, "BYE", "call-1")
+    digest.authorize(again)
+    [line] = again.headers.get_lines("Proxy-Authorization")
+    assert 'realm="fritz.box"' in line and "evil" not in line
+
+
 @pytest.mark.parametrize(
     "challenge",
     [
