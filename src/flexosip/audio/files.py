@@ -1,4 +1,4 @@
-"""Open a sound file, whatever it is: WAV by ourselves, everything else through the extra `audio` (FLAC, Ogg, MP3, AIFF, ...)."""
+"""Open a sound file, whatever it is: WAV by ourselves, everything else through the extra `audio` (FLAC, Ogg, MP3, ADPCM in WAV, ...)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from flexosip.audio.pcm import to_mono
 from flexosip.audio.resample import Resampler
-from flexosip.audio.wav import MAX_CHANNELS, WavReader, is_wav
+from flexosip.audio.wav import MAX_CHANNELS, UnreadWavFormat, WavReader, is_wav
 from flexosip.errors import MediaError
 from flexosip.extras import require
 
@@ -44,6 +44,8 @@ class _SoundfileReader:
             # libsndfile puts the repr of what it was given before its reason.
             reason = str(getattr(error, "error_string", error)).rstrip(".")
             raise MediaError(f"{name} is no sound file that can be played: {reason}.") from error
+        # The library seeks after each read, to where it is anyway; in MP3 that loses what the next frames need, and each piece began broken.
+        self._file.seekable = lambda: False
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.frames: int | None = self._file.frames if 0 <= self._file.frames < 1 << 40 else None
@@ -96,9 +98,14 @@ def _reader(file: BinaryIO, name: str) -> AudioReader:
         raise MediaError(f"The sound file {name} cannot be read: {error}.") from error
     if not head:
         raise MediaError(f"The sound file {name} is empty.")
+    what = "is no WAV file"
     if is_wav(head):
-        return WavReader(file, name)
-    return _SoundfileReader(require("audio", "soundfile", f"Playing {name}, which is no WAV file,"), file, name)
+        try:
+            return WavReader(file, name)
+        except UnreadWavFormat as error:
+            what = f"is a WAV file of {error.coding}"
+        file.seek(0)
+    return _SoundfileReader(require("audio", "soundfile", f"Playing {name}, which {what},"), file, name)
 
 
 def read_mono(reader: AudioReader, rate: int, *, piece: float = 0.2) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ from flexosip.audio.pcm import from_samples
 from flexosip.audio.resample import MAX_RATE, MIN_RATE
 from flexosip.errors import MediaError
 
-__all__ = ["MAX_CHANNELS", "WavReader", "WavWriter", "is_wav"]
+__all__ = ["MAX_CHANNELS", "UnreadWavFormat", "WavReader", "WavWriter", "is_wav"]
 
 MAX_CHANNELS = 16
 _MAX_CHUNKS = 64
@@ -78,6 +78,14 @@ _CONVERSIONS: dict[tuple[int, int], Callable[[bytes], bytes]] = {
 }
 
 
+class UnreadWavFormat(MediaError):
+    """A WAV file whose samples are coded in a way that is not read here (ADPCM, GSM, MP3)."""
+
+    def __init__(self, name: str, code: int, bits: int) -> None:
+        self.coding = f"format {code} with {bits} bits"
+        super().__init__(f"{name} is a WAV file of {self.coding}, which is not read.", advice="Convert it to 16-bit PCM.")
+
+
 class WavReader:
     """The sound of one WAV file as int16, piece by piece. Also a context manager that closes the file.
 
@@ -86,7 +94,7 @@ class WavReader:
         name: how errors call it.
 
     Raises:
-        MediaError: it is no WAV file, damaged, or of a format that is not read here.
+        MediaError: it is no WAV file or damaged. UnreadWavFormat: its samples are coded in a way that is not read here.
     """
 
     def __init__(self, file: BinaryIO, name: str = "the sound") -> None:
@@ -160,10 +168,7 @@ class WavReader:
         stored = 8 * (block // channels) if code == _PCM and block % channels == 0 and bits <= 8 * (block // channels) else bits
         convert = _CONVERSIONS.get((code, stored))
         if convert is None or stored // 8 * channels != block:
-            raise MediaError(
-                f"{self._name} is a WAV file of format {code} with {bits} bits, which the base does not read.",
-                advice="Convert it to 16-bit PCM, or install the extra that reads more: pip install 'flexosip[audio]'",
-            )
+            raise UnreadWavFormat(self._name, code, bits)
         self.rate, self.channels, self._width, self._convert = rate, channels, stored // 8, convert
 
     def read(self, frames: int) -> bytes:
