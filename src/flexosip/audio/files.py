@@ -44,7 +44,7 @@ class _SoundfileReader:
             # libsndfile puts the repr of what it was given before its reason.
             reason = str(getattr(error, "error_string", error)).rstrip(".")
             raise MediaError(f"{name} is no sound file that can be played: {reason}.") from error
-        # The library seeks after each read, to where it is anyway; in MP3 that loses what the next frames need, and each piece began broken.
+        # The library seeks after each read, to where it is anyway; in MP3 that loses what the next frames need: each piece began broken.
         self._file.seekable = lambda: False
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from flexosip.cli.accounts import add_account_options, create_phone, resolve_account
-from flexosip.cli.exit_codes import DONE
+from flexosip.cli.exit_codes import DONE, exit_code
 from flexosip.cli.options import seconds, whole
 from flexosip.cli.output import Output
 from flexosip.cli.running import observe_wire, run_until_signal
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
             await desk.closed.wait()
         finally:
             await phone.close()
-        return DONE
+        return desk.code
 
     return run_until_signal(command)
 
@@ -80,6 +80,8 @@ class _Desk:
         self._output = output
         self._taken = 0
         self._over = 0
+        self.code = DONE
+        """That of the latest call in which something failed."""
         self.closed = asyncio.Event()
 
     async def take(self, call: Call) -> None:
@@ -97,6 +99,7 @@ class _Desk:
             pass
         except FlexosipError as error:
             self._output.error(error)
+            self.code = exit_code(error)
         finally:
             # the phone ends a call whose handler returns
             self._over += 1
@@ -105,8 +108,7 @@ class _Desk:
 
     async def _talk(self, call: Call, number: int) -> None:
         options = self._options
-        if options.record is not None:
-            call.record(numbered(options.record, number))
+        recording = call.record(numbered(options.record, number)) if options.record is not None else None
         play_all(call, options.play, options.tone)
         deadline = None
         if options.duration is not None and call.answered_at is not None:
@@ -117,7 +119,11 @@ class _Desk:
                     await _echo(call)
                 await call.wait_ended()
         except TimeoutError:
+            await call.hangup()
+        except CallEnded:
             pass
+        if recording is not None:
+            await recording
 
 
 async def _echo(call: Call) -> None:

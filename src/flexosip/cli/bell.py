@@ -12,6 +12,7 @@ from typing import Any
 from flexosip.cli.exit_codes import DONE
 from flexosip.cli.output import Output
 from flexosip.cli.running import observe_wire, run_until_signal
+from flexosip.cli.sounds import check_sounds
 
 __all__ = ["add_arguments", "run"]
 
@@ -34,6 +35,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
     path = Path(options.config).expanduser() if options.config is not None else find_config()
     config = load_config(path)
+    check_sounds([str(prompt) for prompt in config.prompts.values()])
 
     async def command() -> int:
         from flexosip.apps.bell import Bell

@@ -59,9 +59,16 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 
 async def _converse(call: Call, options: argparse.Namespace, reporter: PhoneReporter, output: Output) -> int:
-    """From dialling to hanging up; the exit code."""
+    """From dialling to hanging up; the exit code.
+
+    Raises:
+        MediaError: the recording was cut short.
+    """
+    recording = None
     try:
         await call.wait_answered(options.ring_timeout)
+        if options.record is not None:
+            recording = call.record(options.record)
         await _talk(call, options)
         await call.hangup()
     except CallEnded:
@@ -69,6 +76,8 @@ async def _converse(call: Call, options: argparse.Namespace, reporter: PhoneRepo
     except CallFailed as error:
         output.error(error)
         return exit_code(error, end=call.end, rang=reporter.has_rung(call))
+    if recording is not None:
+        await recording
     return DONE
 
 
@@ -76,8 +85,6 @@ async def _talk(call: Call, options: argparse.Namespace) -> None:
     """From the answer until it is time to hang up."""
     loop = asyncio.get_running_loop()
     answered_at = call.answered_at if call.answered_at is not None else loop.time()
-    if options.record is not None:
-        call.record(options.record)
     playbacks = play_all(call, options.play, options.tone)
     try:
         async with asyncio.timeout_at(None if options.duration is None else answered_at + options.duration):

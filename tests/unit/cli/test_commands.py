@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from flexosip import CallEnded, Phone, Tone
+from flexosip.audio.wav import WavWriter
 from flexosip.pbx import Pbx
 from tests.hearing import hear
 from tests.unit.cli.conftest import OURS, PEER, TARGET, Bench, peer_phone
@@ -95,6 +97,39 @@ def test_call_records_both_sides(bench: Bench, tmp_path: Path) -> None:
     sound = hear(path)
     assert sound.tone(1000, 0.5, 2.5, track=0) > -20
     assert sound.tone(440, 0.5, 2.5, track=1) > -20
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is place for a second of every recording."""
+    write = WavWriter.write
+
+    def full(self: WavWriter, pcm: bytes) -> None:
+        if self.duration > 1.0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, pcm)
+
+    monkeypatch.setattr(WavWriter, "write", full)
+
+
+def test_a_recording_that_is_cut_short_does_not_end_the_call_but_is_an_error(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch)
+    path = str(tmp_path / "short.wav")
+    assert bench.run("call", TARGET, "--tone", "440", "--duration", "4", "--record", path, "--json", peer=peer_phone(answering)) == 7
+    assert bench.told("ended")[0]["duration"] == pytest.approx(4.0, abs=0.03)
+    assert bench.told("recorded")[0]["error"] == "No space left on device"
+    (error,) = bench.told("error")
+    assert "short.wav was cut short after 1." in error["message"]
+
+    async def story(phone: Phone) -> None:
+        async with phone.call(f"sip:x@{OURS}") as call:
+            await call.wait_ended()
+
+    code = bench.run("answer", "--duration", "4", "--calls", "1", "--record", path, "--json", peer=lambda bench: caller(bench, story))
+    assert code == 7
+    assert bench.told("ended")[0]["duration"] == pytest.approx(4.0, abs=0.03)
+    assert "short.wav was cut short after 1." in bench.told("error")[0]["message"]
 
 
 @pytest.mark.parametrize(("status", "code"), [(486, 4), (603, 4), (404, 8), (480, 3), (488, 7), (503, 6), (420, 8)])

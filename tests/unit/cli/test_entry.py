@@ -86,6 +86,16 @@ def test_a_missing_sound_file_is_told_before_anybody_is_called(capsys: pytest.Ca
     assert "nope.wav cannot be opened: No such file" in err
 
 
+def test_a_prompt_that_is_no_sound_is_told_before_the_bell_starts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.wav").write_bytes(b"RIFF\x00\x00\x00\x00WAVE")
+    (tmp_path / "bell.toml").write_text(
+        '[[destination]]\ntarget = "a@127.0.0.1:9"\n[[trigger]]\nkind = "stdin"\n[prompts]\nwelcome = "mine.wav"\n'
+    )
+    code, out, err = run(capsys, "bell", "--config", str(tmp_path / "bell.toml"))
+    assert (code, out) == (7, "")
+    assert "mine.wav is no WAV file that can be played" in err
+
+
 def test_an_impossible_recording_is_told_before_anybody_is_called(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for path in ("/no/such/folder/x.wav", str(tmp_path)):
         code, _, err = run(capsys, "call", "a@127.0.0.1:9", "--record", path)
