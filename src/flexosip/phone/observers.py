@@ -1,10 +1,10 @@
-"""Who watches a phone: functions that are told of registrations, SIP messages and the events of calls. Their faults stay their own."""
+"""Who watches a phone: the log, and functions that are told of registrations, SIP messages and calls. Their faults stay their own."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flexosip.phone.events import CallEvent
     from flexosip.sip.registration import RegistrationEvent
 
-__all__ = ["Observers", "tell"]
+__all__ = ["Observers", "log_call_event", "log_registration", "tell"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,3 +35,20 @@ def tell(observers: list[Callable[..., None]], *arguments: Any) -> None:
             observer(*arguments)
         except Exception:
             logger.exception("an observer failed")
+
+
+_NOT_LOGGED = ("at", "digit", "statistics")
+"""A log has its own time, keys may be a PIN, and figures fill lines."""
+
+
+def log_call_event(label: str, event: CallEvent) -> None:
+    """A line of the story of a call."""
+    if logger.isEnabledFor(logging.INFO):
+        told = [f"{part.name}={getattr(event, part.name)}" for part in fields(event) if part.name not in _NOT_LOGGED]
+        logger.info("%s: %s", label, " ".join([type(event).__name__, *told]))
+
+
+def log_registration(account: Account, event: RegistrationEvent) -> None:
+    """How an account stands."""
+    state = event.state.value.replace("idle", "not registered")
+    logger.info("%s: %s (%s)", account.aor, state, f"{event.status or ''} {event.reason}".strip())

@@ -24,7 +24,7 @@ from flexosip.phone.callers import CallerPolicy
 from flexosip.phone.events import CallEvent, CallState
 from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.media_session import MediaSession, parse_codecs
-from flexosip.phone.observers import Observers, tell
+from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
 from flexosip.phone.ringing import RingOutcome, RingResult
 from flexosip.phone.session import CallSession
 from flexosip.phone.signalling import Signalling
@@ -323,6 +323,7 @@ class Phone:
 
     def registration_changed(self, account: Account, event: RegistrationEvent) -> None:
         """A registration changed; called by its account."""
+        log_registration(account, event)
         tell(self._observers.registration, account, event)
 
     # -- calling ------------------------------------------------------------------------------------------------------
@@ -564,6 +565,7 @@ class Phone:
 
     def observe_call_event(self, session: CallSession, event: CallEvent) -> None:
         """A call emitted an event."""
+        log_call_event(session.label, event)
         if self._observers.calls:
             tell(self._observers.calls, session.call, event)
 
