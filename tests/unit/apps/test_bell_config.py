@@ -94,7 +94,7 @@ def test_little_is_needed(tmp_path: Path) -> None:
 def test_several_destinations_and_triggers_keep_their_order(tmp_path: Path) -> None:
     config = load(
         tmp_path,
-        '[[destination]]\ntarget = "**610"\n[[destination]]\ntarget = "**9"\nduration = 0\n'
+        '[account]\naor = "sip:bell@fritz.box"\n[[destination]]\ntarget = "**610"\n[[destination]]\ntarget = "**9"\nduration = 0\n'
         '[[trigger]]\nkind = "stdin"\n[[trigger]]\nkind = "gpio"\npin = 4\nlevel = 0\n',
     )
     assert [destination.target for destination in config.destinations] == ["**610", "**9"]
@@ -141,6 +141,13 @@ def test_mistakes_are_told_with_file_line_and_key(tmp_path: Path, change: tuple[
 def test_the_line_of_the_second_destination_is_told(tmp_path: Path) -> None:
     text = '[[destination]]\ntarget = "a@b"\n\n[[destination]]\ntarget = "c@d"\nduratoin = 3\n'
     assert "bell.toml:6: destination.duratoin: unknown key. The nearest known key is 'duration'" in complaint(tmp_path, text)
+
+
+def test_without_an_account_a_bare_number_is_told_before_anybody_is_to_be_rung(tmp_path: Path) -> None:
+    message = complaint(tmp_path, '[[destination]]\ntarget = "**9"\n')
+    assert "bell.toml:2: destination.target: without an [account] '**9' needs a host" in message
+    for target in ("a@b", "sip:b"):
+        assert load(tmp_path, f'[[destination]]\ntarget = "{target}"\n').destinations[0].target == target
 
 
 def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path: Path) -> None:

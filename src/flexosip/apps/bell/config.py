@@ -148,7 +148,8 @@ def load_config(path: Path) -> BellConfig:
 
 def _from_toml(top: Table) -> BellConfig:
     top.check_keys(_SECTIONS)
-    destinations = tuple(_destination(table) for table in top.tables("destination"))
+    account = _account(top.table("account"))
+    destinations = tuple(_destination(table, account) for table in top.tables("destination"))
     if not destinations:
         raise top.error(None, 'whom to ring is missing: write [[destination]] and below it, for example, target = "**9".')
     triggers = tuple(_trigger(table) for table in top.tables("trigger"))
@@ -164,7 +165,7 @@ def _from_toml(top: Table) -> BellConfig:
     return BellConfig(
         destinations=destinations,
         triggers=triggers or (TriggerSettings("stdin"),),
-        account=_account(top.table("account")),
+        account=account,
         pin=pin,
         callers=callers,
         cool_down=cool_down,
@@ -220,11 +221,13 @@ def _password(table: Table, name: str) -> str:
     return lines[0]
 
 
-def _destination(table: Table) -> Destination:
+def _destination(table: Table, account: AccountSettings) -> Destination:
     table.check_keys(("target", "duration", "name"))
     target = table.text("target")
     if target is None:
         raise table.error(None, 'whom to ring is missing: write, for example, target = "**9".')
+    if account.aor is None and "@" not in target and ":" not in target:
+        raise table.error("target", f'without an [account] {target!r} needs a host: write, for example, target = "{target}@192.168.1.20".')
     duration = table.number("duration", _DEFAULT_DURATION, maximum=86_400, what="seconds from 0 (for ever) to 86400")
     return Destination(target, duration, table.text("name"))
 
