@@ -119,12 +119,6 @@ class DigitQueue:
         self._end = end
         self._wake()
 
-    def clear(self) -> str:
-        """Forget the digits that were typed ahead; they are returned."""
-        text = "".join(self._digits)
-        self._digits.clear()
-        return text
-
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

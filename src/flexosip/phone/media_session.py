@@ -85,7 +85,6 @@ class MediaSession:
         self.negotiation = Negotiation(formats, address=advertised_host, port=self._pair.port, session_id=signalling.random.getrandbits(60))
         self.configured = False
         self.codec_name = ""
-        self.sample_rate = 8000
         self._applied: Any = None
         self._next_id = 0
         self._playbacks: dict[int, Playback] = {}
@@ -106,7 +105,6 @@ class MediaSession:
         self._applied = agreement
         sending = agreement.send_format
         self.codec_name = sending.name.upper()
-        self.sample_rate = codecs.create(sending.name, sending.clock_rate).sample_rate
         settings = StreamSettings(
             remote=(agreement.remote_address, agreement.remote_port),
             send_format=MediaFormat(sending.name, sending.clock_rate, sending.channels),

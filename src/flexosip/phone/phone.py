@@ -421,9 +421,9 @@ class Phone:
         request = new_request(
             "INVITE",
             uri.without_parameters("method"),
-            from_=identity.with_tag(signalling.new_tag()),
+            from_=identity.with_tag(signalling.core.stack.new_tag()),
             to=NameAddr(uri),
-            call_id=signalling.new_call_id(),
+            call_id=signalling.core.stack.new_call_id(),
             cseq=self.random.randrange(1, 10000),
             routes=account.service_route if account is not None and ours else (),
             headers=(*self.standard_headers, *pairs),

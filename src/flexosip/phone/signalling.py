@@ -112,14 +112,6 @@ class Signalling:
         family = [address for address in listening if (":" in address.host) == (":" in own)]
         return own, family[0].port if family else None
 
-    def new_tag(self) -> str:
-        """A fresh dialog tag of 64 random bits (RFC 3261 §19.3 asks for 32)."""
-        return f"{self.random.getrandbits(64):016x}"
-
-    def new_call_id(self) -> str:
-        """A fresh Call-ID."""
-        return f"{self.random.getrandbits(96):024x}"
-
     def run(self, work: Awaitable[Any]) -> None:
         """Run something in the background until it is done or the phone closes."""
         task = asyncio.ensure_future(work)

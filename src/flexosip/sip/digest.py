@@ -316,17 +316,6 @@ class DigestClient:
             name = "Proxy-Authorization" if session.challenge.proxy else "Authorization"
             request.headers.add(name, self._credentials(session, request))
 
-    @property
-    def knows_challenge(self) -> bool:
-        """True if `authorize` has something to put into a request."""
-        return bool(self._sessions)
-
-    def forget(self) -> None:
-        """Drop all challenges: the next request goes out without credentials."""
-        self._sessions.clear()
-        self._chains.clear()
-        self._shown.clear()
-
     def _credentials(self, session: _Session, request: Request) -> str:
         challenge = session.challenge
         algorithm = challenge.algorithm or "MD5"
