@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
@@ -17,8 +17,9 @@ from flexosip.sip.uri import SipUri
 if TYPE_CHECKING:
     from flexosip.phone.phone import Phone
     from flexosip.sip.flow import Flow
+    from flexosip.sip.message import Request
 
-__all__ = ["Account", "parse_aor"]
+__all__ = ["Account", "account_called", "parse_aor"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,19 @@ def parse_aor(text: str) -> SipUri:
     if not uri.user:
         raise ConfigurationError(f"The account {text!r} has no user part. Write it as sip:user@host.")
     return SipUri("sip", uri.user, uri.host, uri.port)
+
+
+def account_called(accounts: Sequence[Account], request: Request, flow: Flow | None) -> Account | None:
+    """The one of `accounts` that an incoming request is meant for, None without any account."""
+    for uri in (request.uri, request.to.uri if request.to is not None else None):
+        if isinstance(uri, SipUri):
+            for account in accounts:
+                if uri.user is not None and uri.user in (account.contact_user, account.aor.user):
+                    return account
+    for account in accounts:
+        if flow is not None and flow.remote[0] in account.server_addresses:
+            return account
+    return accounts[0] if accounts else None
 
 
 class Account:

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import random as random_module
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flexosip.errors import (
-    Busy,
-    CallFailed,
-    ConfigurationError,
-    Declined,
-    InvalidState,
-    NoAnswer,
-)
-from flexosip.phone.account import TRANSPORTS, Account, parse_aor
+from flexosip.errors import ConfigurationError, InvalidState
+from flexosip.phone.account import Account, account_called, parse_aor
 from flexosip.phone.call import Call
 from flexosip.phone.callers import CallerPolicy
-from flexosip.phone.events import CallEvent, CallState
+from flexosip.phone.calling import identity_towards, place
+from flexosip.phone.closing import close_phone, unregister, wait_closed
+from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.media_session import MediaSession, parse_codecs
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
-from flexosip.phone.ringing import RingOutcome, RingResult
+from flexosip.phone.ringing import RingOutcome, RingResult, ring_until
 from flexosip.phone.session import CallSession
+from flexosip.phone.settings import check_settings
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.targets import target_uri
 from flexosip.phone.values import checked_text, header_pairs, parse_server
 from flexosip.sdp import plain_address
 from flexosip.sip.headers import NameAddr
-from flexosip.sip.message import Request, new_request
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -40,15 +34,12 @@ if TYPE_CHECKING:
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.flow import Flow
     from flexosip.sip.invite import InviteUsage
+    from flexosip.sip.message import Request
     from flexosip.sip.registration import Registration, RegistrationEvent
 
 __all__ = ["Phone", "RingOutcome", "RingResult"]
 
-logger = logging.getLogger(__name__)
-
 _CONNECTION_HOST = re.compile(rb"(?m)^c=IN IP[46] ([0-9A-Fa-f.:]{2,45})")
-_CLOSE_WAIT = 1.5
-"""Seconds that `close` gives BYE, CANCEL and the un-REGISTER; with what then still has to end it takes at most 2."""
 
 
 class Phone:
@@ -94,7 +85,7 @@ class Phone:
         max_calls: int | None = None,
         user_agent: str | None = None,
     ) -> None:
-        _check_settings(srtp, transport, media_timeout)
+        check_settings(srtp, transport, media_timeout)
         if aor is None and (password, registrar, auth_user) != (None, None, None):
             raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
         self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
@@ -211,17 +202,7 @@ class Phone:
 
     async def unregister(self) -> None:
         """Take all registrations away, waiting up to 2 s; calls go on."""
-        pending = []
-        for account in self.accounts:
-            if account.registration is not None:
-                done = self.loop.create_future()
-                account.stop(lambda done=done: None if done.done() else done.set_result(None))  # type: ignore[misc]
-                pending.append(done)
-        if pending:
-            await asyncio.wait(pending, timeout=_CLOSE_WAIT)
-        for account in self.accounts:
-            account.registration = None
-            account.event = None
+        await unregister(self)
 
     async def close(self) -> None:
         """End all calls, unregister, free every socket and task; at most 2 s. Harmless when closed.
@@ -231,62 +212,8 @@ class Phone:
         if self._signalling is None:
             return
         if self._closing is None:
-            self._closing = self.loop.create_task(self._close(self._signalling))
-        closing = self._closing
-        current = asyncio.current_task()
-        assert current is not None
-        self._closers.add(current)
-        cancelled: asyncio.CancelledError | None = None
-        try:
-            while not closing.done():
-                try:
-                    await asyncio.wait((closing,))
-                except asyncio.CancelledError as error:
-                    cancelled = error
-        finally:
-            self._closers.discard(current)
-        if cancelled is not None:
-            raise cancelled
-        closing.result()
-
-    async def _close(self, signalling: Signalling) -> None:
-        self._incoming.stop()
-        for session in list(self._sessions):
-            try:
-                session.hangup()
-            except Exception:
-                logger.exception("a call could not be ended in good order")
-        registered = [account for account in self.accounts if account.registration is not None]
-        unregistered = [self.loop.create_future() for _ in registered]
-        for account, done in zip(registered, unregistered, strict=True):
-            account.stop(lambda done=done: None if done.done() else done.set_result(None))  # type: ignore[misc]
-        try:
-            async with asyncio.timeout(_CLOSE_WAIT):
-                while self._sessions:
-                    await next(iter(self._sessions)).changed()
-                if unregistered:
-                    await asyncio.wait(unregistered)
-                await signalling.wait_settled()
-        except TimeoutError:
-            silent = sum(not done.done() for done in unregistered)
-            logger.info("closing without waiting longer for %d calls and %d registrars", len(self._sessions), silent)
-        finally:
-            await self._release(signalling)
-
-    async def _release(self, signalling: Signalling) -> None:
-        try:
-            for session in list(self._sessions):
-                session.abandon()
-            await self._incoming.end_tasks(self._closers)
-            for account in self.accounts:
-                account.registration = None
-                account.event = None
-        finally:
-            try:
-                await signalling.close()
-            finally:
-                self._signalling = None
-                self._closing = None
+            self._closing = self.loop.create_task(close_phone(self, self._signalling))
+        await wait_closed(self._closing, self._closers)
 
     # -- accounts -----------------------------------------------------------------------------------------------------
 
@@ -364,7 +291,7 @@ class Phone:
         if subject is not None:
             pairs = (("Subject", checked_text(subject, "The subject")), *pairs)
         session = CallSession(self, chosen, "outgoing")
-        call = Call(session, lambda: self._invite(call, uri, pairs), ring_timeout)
+        call = Call(session, lambda: place(self, call, uri, pairs), ring_timeout)
         return call
 
     async def dial(self, target: str | SipUri, **options: Any) -> Call:
@@ -390,72 +317,11 @@ class Phone:
         Raises:
             CallFailed, AuthenticationError, NetworkError: it could not ring at all. CallEnded: the phone was closed meanwhile.
         """
-        call = self.call(target, headers=headers, subject=subject, account=account)
-        loop = self.loop
-        started = loop.time()
-        try:
-            await call.wait_answered(duration if duration > 0 else None)
-            outcome, status = RingOutcome.ANSWERED, 200
-            await call.hangup()
-        except NoAnswer:
-            outcome, status = RingOutcome.RANG_OUT, 487
-        except (Busy, Declined) as error:
-            outcome, status = RingOutcome.DECLINED, error.status
-        except CallFailed as error:
-            # A phone that gives up by itself after ringing is one more way of ringing out.
-            if not call._session.rang or error.status not in (408, 480, 487):
-                raise
-            outcome, status = RingOutcome.RANG_OUT, error.status
-        return RingResult(outcome, status, loop.time() - started)
-
-    def _invite(self, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], ...]) -> None:
-        session = call._session
-        if self._closing is not None:
-            raise InvalidState("The phone is being closed.")
-        signalling = self.signalling
-        account = session.account
-        next_hop, ours = self._next_hop(uri, account)
-        if self.max_calls is not None and len(self._sessions) >= self.max_calls:
-            raise InvalidState(f"All {self.max_calls} lines of this phone are in use.")
-        identity = account.identity if account is not None else self.identity_towards(uri)
-        request = new_request(
-            "INVITE",
-            uri.without_parameters("method"),
-            from_=identity.with_tag(signalling.core.stack.new_tag()),
-            to=NameAddr(uri),
-            call_id=signalling.core.stack.new_call_id(),
-            cseq=self.random.randrange(1, 10000),
-            routes=account.service_route if account is not None and ours else (),
-            headers=(*self.standard_headers, *pairs),
-        )
-        self._sessions[session] = session.call = call
-        session.state = CallState.CALLING
-        session.started_at = self.loop.time()
-        session.usage = signalling.core.invite(
-            request,
-            next_hop,
-            auth=account.digest if account is not None and ours else None,
-            handler=session,
-            contact=account.contact if account is not None else self.contact,
-            body=session.offer,
-        )
-
-    def _next_hop(self, uri: SipUri, account: Account | None) -> tuple[SipUri, bool]:
-        """(next hop, whether that is the account's own server, which may see credentials)."""
-        if account is not None and (account.proxy is not None or account.owns(uri)):
-            return account.server, True
-        hop = uri
-        if account is None and self._direct_proxy is not None:
-            hop = self._direct_proxy
-        transport = account.transport if account is not None else self.transport
-        if transport is not None and hop.transport is None:
-            hop = hop.with_parameter("transport", transport)
-        return hop, False
+        return await ring_until(self.call(target, headers=headers, subject=subject, account=account), duration)
 
     def identity_towards(self, uri: SipUri) -> NameAddr:
         """The From of a phone without account: the address at which it can be called back."""
-        host, port = self.signalling.own_address(uri.host)
-        return NameAddr(SipUri("sip", "flexosip", host, port), self.display_name or "")
+        return identity_towards(self, uri)
 
     @property
     def standard_headers(self) -> tuple[tuple[str, str], ...]:
@@ -516,15 +382,7 @@ class Phone:
 
     def account_called(self, request: Request, flow: Flow | None) -> Account | None:
         """The account that an incoming request is meant for."""
-        for uri in (request.uri, request.to.uri if request.to is not None else None):
-            if isinstance(uri, SipUri):
-                for account in self.accounts:
-                    if uri.user is not None and uri.user in (account.contact_user, account.aor.user):
-                        return account
-        for account in self.accounts:
-            if flow is not None and flow.remote[0] in account.server_addresses:
-                return account
-        return self.accounts[0] if self.accounts else None
+        return account_called(self.accounts, request, flow)
 
     def incoming(self, usage: InviteUsage) -> None:
         """A new incoming call; called by the user agent core."""
@@ -572,12 +430,3 @@ class Phone:
     def call_ended(self, session: CallSession) -> None:
         """A call is over; called by its session as the last thing."""
         self._sessions.pop(session, None)
-
-
-def _check_settings(srtp: str, transport: str | None, media_timeout: float | None) -> None:
-    if srtp != "off":
-        raise ConfigurationError(f"srtp={srtp!r}: this version sends sound unencrypted only; allowed is 'off'.")
-    if transport is not None and transport not in TRANSPORTS:
-        raise ConfigurationError(f"transport={transport!r}: allowed are {' and '.join(TRANSPORTS)}.")
-    if media_timeout is not None and media_timeout < 1:
-        raise ConfigurationError(f"media_timeout={media_timeout}: at least 1 second, or None for no limit.")
