@@ -16,6 +16,7 @@ from flexosip.phone.audio_stream import AudioStream
 from flexosip.phone.digits import DigitReader
 from flexosip.phone.events import CallEnd, CallEvent, CallState
 from flexosip.phone.playback import Playback, Recording
+from flexosip.phone.session_requests import send_request
 from flexosip.phone.values import header_pairs
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Call:
     @property
     def held(self) -> bool:
         """True while the other side holds us."""
-        return self._session.held
+        return self._session.changes.held
 
     def __repr__(self) -> str:
         other = self.remote
@@ -397,7 +398,7 @@ class Call:
         Raises:
             CallFailed: it refused; the call goes on as before.
         """
-        await self._session.hold(True)
+        await self._session.changes.hold(True)
 
     async def resume(self) -> None:
         """Take the other side off hold.
@@ -405,7 +406,7 @@ class Call:
         Raises:
             CallFailed: it refused; the call goes on as before.
         """
-        await self._session.hold(False)
+        await self._session.changes.hold(False)
 
     async def request(self, method: str, body: bytes = b"", content_type: str | None = None, *, headers: Any = None) -> Any:
         """Send a request of your own within the call, for example INFO; returns the final `Response`.
@@ -413,7 +414,7 @@ class Call:
         Raises:
             CallFailed: the other side refused it. CallEnded: the call ended before it was answered.
         """
-        return await self._session.request(method, body, content_type, header_pairs(headers))
+        return await send_request(self._session, method, body, content_type, header_pairs(headers))
 
     def statistics(self) -> MediaStatistics | None:
         """Packets, loss, jitter and round trip so far; None before there is sound."""

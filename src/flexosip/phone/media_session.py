@@ -19,6 +19,7 @@ from flexosip.media.settings import MediaFormat, StreamSettings
 from flexosip.phone.events import CallEnd, PlaybackFinished, PlaybackStarted, RecordingFinished
 from flexosip.phone.live_source import LiveSource
 from flexosip.phone.playback import Playback, Recording
+from flexosip.phone.session_requests import send_request
 from flexosip.sdp import AudioFormat, Negotiation
 
 if TYPE_CHECKING:
@@ -225,10 +226,10 @@ class MediaSession:
     async def _send_info(self, digits: str, duration: float, gap: float, via: str) -> None:
         for digit in digits:
             if via == "info-dtmf":
-                await self._session.request("INFO", digit.encode("ascii"), "application/dtmf")
+                await send_request(self._session, "INFO", digit.encode("ascii"), "application/dtmf")
             else:
                 body = f"Signal={digit}\r\nDuration={duration * 1000:.0f}\r\n"
-                await self._session.request("INFO", body.encode("ascii"), "application/dtmf-relay")
+                await send_request(self._session, "INFO", body.encode("ascii"), "application/dtmf-relay")
             await self._session.sleep(duration + gap)
 
     # -- recording and raw sound --------------------------------------------------------------------------------------

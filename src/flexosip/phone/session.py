@@ -6,14 +6,12 @@ RFC 3261 §13, RFC 3264, RFC 3960.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from flexosip.errors import CallEnded, CallFailed, FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
+from flexosip.errors import FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
 from flexosip.net.address import format_address
-from flexosip.phone.digits import DigitQueue, parse_dtmf, parse_dtmf_relay
+from flexosip.phone.digits import DigitQueue
 from flexosip.phone.events import (
     Answered,
     CallEnd,
@@ -22,11 +20,12 @@ from flexosip.phone.events import (
     DigitPressed,
     EarlyMedia,
     Ended,
-    Held,
     MediaSilent,
-    Resumed,
     Ringing,
 )
+from flexosip.phone.session_changes import SessionChanges
+from flexosip.phone.session_events import SessionEvents
+from flexosip.phone.session_requests import receive_request
 from flexosip.sdp import SdpError
 from flexosip.sip.reason import parse_reasons
 
@@ -47,13 +46,10 @@ __all__ = ["CallSession"]
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _SDP = "application/sdp"
-_EVENTS_KEPT = 1000
 
 
-class CallSession:
+class CallSession(SessionEvents):
     """The state of one call; every method is called on the phone's loop.
 
     Args:
@@ -63,8 +59,8 @@ class CallSession:
     """
 
     def __init__(self, phone: Phone, account: Account | None, direction: str) -> None:
+        super().__init__(phone.loop)
         self.phone = phone
-        self.loop = phone.loop
         self.account = account
         self.direction = direction
         self.state = CallState.NEW if direction == "outgoing" else CallState.CALLING
@@ -72,7 +68,6 @@ class CallSession:
         self.call: Any = None
         """The `Call` that users have of it."""
         self.media: MediaSession | None = None
-        self.end: CallEnd | None = None
         self.failure: FlexosipError | None = None
         """Why an outgoing call was not answered."""
         self.started_at: float | None = None
@@ -81,18 +76,10 @@ class CallSession:
         self.digits = DigitQueue(self.loop)
         self.response: Response | None = None
         self.statistics: MediaStatistics | None = None
-        self.held = False
-        self.on_hold_by_us = False
+        self.changes = SessionChanges(self)
         self._early: dict[str, Negotiation] = {}
         self._offered: Negotiation | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._over: asyncio.Future[None] = self.loop.create_future()
-        self._changing = asyncio.Lock()
-        self._events: deque[CallEvent] = deque(maxlen=_EVENTS_KEPT)
-        self.event_count = 0
-        """Events so far."""
         self._answer_refused: MediaError | None = None
-        self._awaiting_answer = False
         self._finished = False
         self._given_up = False
         self._own_end: CallEnd | None = None
@@ -102,59 +89,11 @@ class CallSession:
         self.accepted = False
         """Incoming: our 200 is out."""
 
-    # -- waiting and events -------------------------------------------------------------------------------------------
-
-    def notify(self) -> None:
-        """Wake everybody who waits for a change of state."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def changed(self) -> None:
-        """Return at the next change of state or event."""
-        waiter = self.loop.create_future()
-        self._waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.discard(waiter)
-
-    async def until(self, done: asyncio.Future[T]) -> T:
-        """The result of `done`.
-
-        Raises:
-            CallEnded: the call ended first.
-        """
-        await asyncio.wait((done, self._over), return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
-            self.check_not_ended()
-        return done.result()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait.
-
-        Raises:
-            CallEnded: the call ended meanwhile.
-        """
-        await asyncio.wait((self._over,), timeout=seconds)
-        self.check_not_ended()
-
-    def event(self, index: int) -> CallEvent | None:
-        """The event with that number, from 0; None when it is too old to be known still."""
-        first = self.event_count - len(self._events)
-        return self._events[index - first] if index >= first else None
-
     def emit(self, event: CallEvent) -> None:
         """Keep `event` for readers and tell the phone's observers."""
-        self._events.append(event)
-        self.event_count += 1
+        self.keep(event)
         self.phone.observe_call_event(self, event)
         self.notify()
-
-    def check_not_ended(self) -> None:
-        """Raise CallEnded when the call is over."""
-        if self.end is not None:
-            raise CallEnded(self.end)
 
     def require_usage(self) -> InviteUsage:
         """The INVITE usage; raises when the call is over or was never dialled."""
@@ -311,7 +250,7 @@ class CallSession:
         self.media = media = self.phone.create_media(self, usage.flow, request.body)
         if not request.body:
             self._offer_body = media.negotiation.create_offer()
-            self._awaiting_answer = True
+            self.changes.awaiting_answer = True
             return self._offer_body
         try:
             self._offer_body = media.negotiation.receive_offer(request.body)
@@ -326,8 +265,8 @@ class CallSession:
         media = self.media
         if media is None:
             return
-        if self._awaiting_answer:
-            self._awaiting_answer = False
+        if self.changes.awaiting_answer:
+            self.changes.awaiting_answer = False
             try:
                 if not ack.body:
                     raise SdpError("the ACK brought no answer")
@@ -338,155 +277,25 @@ class CallSession:
                 if self.answered_at is None:
                     usage.hangup(headers=(("Reason", 'SIP;cause=488;text="No usable answer"'),))
                     return
-            self._apply_change()
+            self.changes.apply()
         if self.answered_at is None:
             self._answered()
 
     # -- within the call ----------------------------------------------------------------------------------------------
 
     def on_reinvite(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
-        """The other side changes the session: hold, resume, another address or codec (RFC 3261 §14.2)."""
-        media = self.media
-        if media is None:
-            usage.answer_reinvite(transaction, 488)
-            return
-        try:
-            if request.body:
-                body = media.negotiation.receive_offer(request.body, direction=self._our_direction())
-                self._apply_change()
-            else:
-                body = media.negotiation.create_offer(self._our_direction(), all_formats=True)
-                self._awaiting_answer = True
-        except SdpError as error:
-            logger.info("%s: change of the session refused: %s", self.label, error)
-            usage.answer_reinvite(transaction, error.status_hint)
-            return
-        usage.answer_reinvite(transaction, 200, body)
-
-    def _our_direction(self) -> str:
-        return "sendonly" if self.on_hold_by_us else "sendrecv"
-
-    def _apply_change(self) -> None:
-        media = self.media
-        assert media is not None
-        media.apply()
-        agreement = media.negotiation.agreement
-        held = agreement is not None and agreement.held
-        if held != self.held:
-            self.held = held
-            if self.answered_at is not None:
-                self.emit(Held(self.loop.time()) if held else Resumed(self.loop.time()))
+        """The other side changes the session (RFC 3261 §14.2)."""
+        self.changes.on_reinvite(usage, request, transaction)
 
     def on_request(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
-        """INFO and other requests within the call."""
-        if request.method == "INFO":
-            status = self._info(request)
-            headers = (("Accept", "application/dtmf-relay, application/dtmf"),) if status == 415 else ()
-            transaction.respond(request.create_response(status, headers=headers))
-        else:
-            transaction.respond(request.create_response(405, headers=(("Allow", self.phone.allow_text),)))
-
-    def _info(self, request: Request) -> int:
-        content_type = request.content_type
-        duration: float | None = None
-        digit: str | None = None
-        if content_type == "application/dtmf-relay":
-            found = parse_dtmf_relay(request.body)
-            if found is not None:
-                digit, duration = found
-        elif content_type == "application/dtmf":
-            digit = parse_dtmf(request.body)
-        elif request.body:
-            return 415
-        if digit is not None:
-            self.received_digit(digit, "info", duration)
-        # An INFO without a digit that we know is still a well-formed request (RFC 2976 §2.2).
-        return 200
+        """INFO and other requests within the call; see `flexosip.phone.session_requests`."""
+        receive_request(self, request, transaction)
 
     def received_digit(self, digit: str, via: str, duration: float | None) -> None:
         """A press, told one way or another."""
         now = self.loop.time()
         if self.digits.push(digit, via, now, duration):
             self.emit(DigitPressed(now, digit, via, duration))
-
-    async def request(self, method: str, body: bytes, content_type: str | None, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-        """Send a request within the call; its 2xx.
-
-        Raises:
-            CallFailed: refused. CallEnded: the call ended before it was answered.
-        """
-        usage = self.require_usage()
-        done: asyncio.Future[Any] = self.loop.create_future()
-        usage.request_within(method, body, content_type, headers, lambda result: None if done.done() else done.set_result(result))
-        result: Response = await self.until(done)
-        if not 200 <= result.status < 300:
-            self.check_not_ended()
-            raise call_failure(result.status, result.reason)
-        return result
-
-    async def hold(self, on_hold: bool) -> None:
-        """Offer to hold the other side or to go on (RFC 3264 §8.4), one change at a time; nothing when it is so already.
-
-        Cancelling the wait does not take the offer back: it is on its way, and its answer will count.
-
-        Raises:
-            CallFailed: the other side refused; the session is as it was.
-        """
-        await self._changing.acquire()
-        try:
-            done = self._offer_direction(on_hold)
-        except BaseException:
-            self._changing.release()
-            raise
-        done.add_done_callback(lambda _: self._changing.release())
-        try:
-            await self.until(done)
-        except CallFailed:
-            # At the end of the call a change that is on its way fails first.
-            self.check_not_ended()
-            raise
-
-    def _offer_direction(self, on_hold: bool) -> asyncio.Future[None]:
-        usage = self.require_usage()
-        if self.answered_at is None:
-            raise InvalidState("hold() and resume(): the call is not answered yet.", advice="Await the call first.")
-        negotiation = self.require_media().negotiation
-        done: asyncio.Future[None] = self.loop.create_future()
-        if on_hold == self.on_hold_by_us:
-            done.set_result(None)
-            return done
-
-        def on_result(result: Any) -> None:
-            error = self._direction_answered(result, on_hold)
-            if done.done():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-                done.exception()  # marked as seen: who waited may have been cancelled
-
-        direction = "sendonly" if on_hold else "sendrecv"
-        usage.reinvite(lambda: negotiation.create_offer(direction), on_result, on_glare=negotiation.rollback)
-        return done
-
-    def _direction_answered(self, result: Any, on_hold: bool) -> FlexosipError | None:
-        """Take the answer to our re-INVITE, whoever still waits for it; what went wrong."""
-        assert self.media is not None
-        negotiation = self.media.negotiation
-        if not 200 <= result.status < 300:
-            # Not pending: the offer was never sent, or was taken back when both sides collided.
-            if negotiation.pending_offer:
-                negotiation.rollback()
-            return call_failure(result.status, result.reason)
-        try:
-            negotiation.receive_answer(result.body)
-        except SdpError as error:
-            negotiation.rollback()
-            return MediaError(f"The answer to the change of the call cannot be used: {error}")
-        self.on_hold_by_us = on_hold
-        self._apply_change()
-        return None
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
