@@ -19,6 +19,7 @@ from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.media_session import MediaSession, parse_codecs
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
+from flexosip.phone.requests import RequestTable
 from flexosip.phone.ringing import RingOutcome, RingResult, ring_until
 from flexosip.phone.session import CallSession
 from flexosip.phone.settings import check_settings
@@ -98,6 +99,8 @@ class Phone:
         network = network.host() if hasattr(network, "host") else network
         self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
         self.accounts: list[Account] = []
+        self.requests = RequestTable()
+        """Who answers requests outside of dialogs, by method; for rooms of the library."""
         self._callers = CallerPolicy(accept_from)
         self._clock = clock
         self._network = network

@@ -88,6 +88,7 @@ class Signalling:
         core.contact_for = self._contact_for
         core.options_status = phone.options_status
         core.product = phone.user_agent
+        phone.requests.attach(core)
 
     async def open(self, listen: Sequence[str]) -> None:
         """Bind the sockets."""

@@ -301,7 +301,7 @@ class UserAgentCore:
     # -- incoming -----------------------------------------------------------------------------------------------------
 
     def _works_on(self, method: str) -> bool:
-        return method in _OWN_METHODS or self.on_other is not None or method in self.allow
+        return method in self.allow
 
     def _accepts(self, request: Request, flow: Flow) -> bool:
         if self.accept is None:
