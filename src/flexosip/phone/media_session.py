@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flexosip import codecs
 from flexosip.audio.sources import Pcm, Tone
@@ -24,11 +24,10 @@ from flexosip.sdp import AudioFormat, Negotiation
 
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
-    from flexosip.phone.audio_stream import AudioStream
     from flexosip.phone.session import CallSession
     from flexosip.phone.signalling import Signalling
 
-__all__ = ["MediaSession", "parse_codecs"]
+__all__ = ["FrameReader", "MediaSession", "parse_codecs"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +64,16 @@ def parse_codecs(names: Sequence[str] | None) -> tuple[AudioFormat, ...]:
     return tuple(formats)
 
 
+class FrameReader(Protocol):
+    """Who gets each frame that is heard: an `AudioStream`, or one's own (`MediaSession.attach_audio`)."""
+
+    def _received(self, pcm: bytes, rate: int) -> None:
+        """One packet time, int16 mono at `rate` samples a second; silence where nothing arrived."""
+
+    def _call_ended(self, end: CallEnd) -> None:
+        """No more frames."""
+
+
 class MediaSession:
     """Ports, stream and negotiation of one call. Made when the local address is known.
 
@@ -91,7 +100,7 @@ class MediaSession:
         self._playbacks: dict[int, Playback] = {}
         self._recordings: dict[int, Recording] = {}
         self._feeds: dict[int, LiveSource] = {}
-        self._audio: list[AudioStream] = []
+        self._audio: list[FrameReader] = []
         self._digits_sent: asyncio.Future[None] | None = None
         self._digits_lock = asyncio.Lock()
         self._closed = False
@@ -261,13 +270,13 @@ class MediaSession:
         """Seconds of a playback that were sent so far; None before it is known and after its end."""
         return self.stream.position(playback_id)
 
-    def attach_audio(self, audio: AudioStream) -> None:
+    def attach_audio(self, audio: FrameReader) -> None:
         """Give `audio` every frame that is heard."""
         self._audio.append(audio)
         if len(self._audio) == 1:
             self.stream.capture(True)
 
-    def detach_audio(self, audio: AudioStream) -> None:
+    def detach_audio(self, audio: FrameReader) -> None:
         """No more frames for `audio`."""
         if audio in self._audio:
             self._audio.remove(audio)

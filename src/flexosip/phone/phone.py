@@ -62,6 +62,9 @@ class Phone:
         user_agent: text of the User-Agent header.
     """
 
+    call_class: type[Call] = Call
+    """What its calls are; a subclass of `Phone` may have more in them."""
+
     def __init__(
         self,
         aor: str | None = None,
@@ -294,7 +297,7 @@ class Phone:
         if subject is not None:
             pairs = (("Subject", checked_text(subject, "The subject")), *pairs)
         session = CallSession(self, chosen, "outgoing")
-        call = Call(session, lambda: place(self, call, uri, pairs), ring_timeout)
+        call = self.call_class(session, lambda: place(self, call, uri, pairs), ring_timeout)
         return call
 
     async def dial(self, target: str | SipUri, **options: Any) -> Call:
@@ -403,7 +406,7 @@ class Phone:
         if self.max_calls is not None and len(self._sessions) >= self.max_calls:
             usage.reject(486)
             return
-        call = Call(session)
+        call = self.call_class(session)
         self._sessions[session] = session.call = call
         self._incoming.put(call)
 

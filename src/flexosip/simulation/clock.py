@@ -50,6 +50,8 @@ class VirtualClock:
         self.unfinished: tuple[str, ...] = ()
         """The tasks that were still pending when the latest run's coroutine returned; they were then cancelled."""
         self._loop: VirtualEventLoop | None = None
+        self._kept: asyncio.Runner | None = None
+        self._running = False
         self._held = 0
         self._lock = threading.Lock()
 
@@ -59,10 +61,10 @@ class VirtualClock:
 
     @property
     def loop(self) -> VirtualEventLoop:
-        """The loop of the run in progress.
+        """The loop of the run in progress; between `open` and `close` that of all runs.
 
         Raises:
-            RuntimeError: outside `run`.
+            RuntimeError: outside of that.
         """
         if self._loop is None:
             raise RuntimeError("the virtual clock does not run; use VirtualClock.run()")
@@ -71,7 +73,26 @@ class VirtualClock:
     @property
     def running(self) -> bool:
         """True inside `run`."""
-        return self._loop is not None
+        return self._running
+
+    def open(self) -> None:
+        """Keep one loop for all runs until `close`: what one run leaves, sockets and tasks, goes on in the next.
+
+        Between two runs the time stands still. Harmless when open.
+        """
+        if self._kept is None:
+            self._kept = asyncio.Runner(loop_factory=self._new_loop)
+            self._kept.get_loop()
+
+    def close(self) -> None:
+        """Cancel what still runs on the loop that was kept (`unfinished` names it) and close that. Harmless when not open."""
+        runner, self._kept = self._kept, None
+        if runner is not None:
+            self.unfinished = tuple(repr(task) for task in asyncio.all_tasks(runner.get_loop()))
+            try:
+                runner.close()
+            finally:
+                self._loop = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` to its end on a loop of virtual time, as `asyncio.run` does on real time.
@@ -80,15 +101,22 @@ class VirtualClock:
             Standstill: all tasks wait and no deadline is left.
             Exception: what the coroutine raises; or, if it succeeded, the first exception of a callback or of a forgotten task.
         """
-        if self._loop is not None:
+        if self._running:
             coroutine.close()
             raise RuntimeError("the virtual clock runs already")
         self.errors.clear()
+        kept = self._kept
+        self._running = True
         try:
-            with asyncio.Runner(loop_factory=self._new_loop) as runner:
-                result = runner.run(self._watched(coroutine))
+            if kept is not None:
+                result = kept.run(coroutine)
+            else:
+                with asyncio.Runner(loop_factory=self._new_loop) as runner:
+                    result = runner.run(self._watched(coroutine))
         finally:
-            self._loop = None
+            self._running = False
+            if kept is None:
+                self._loop = None
         for context in self.errors:
             raise context.get("exception") or RuntimeError(context["message"])
         return result

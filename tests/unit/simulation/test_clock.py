@@ -172,3 +172,52 @@ def test_real_sockets_are_served_while_the_clock_is_held(clock: VirtualClock) ->
             return await asyncio.get_running_loop().sock_recv(near, 10)
 
     assert clock.run(story()) == b"hello"
+
+
+def test_an_open_clock_keeps_tasks_and_loop_from_run_to_run(clock: VirtualClock) -> None:
+    ticks: list[float] = []
+
+    async def ticking() -> None:
+        while True:
+            await asyncio.sleep(1)
+            ticks.append(clock.now)
+
+    async def begin() -> asyncio.Task[None]:
+        return asyncio.create_task(ticking())
+
+    clock.open()
+    try:
+        task = clock.run(begin())
+        assert not clock.running
+        clock.run(asyncio.sleep(2.5))
+        assert ticks == [1.0, 2.0]
+        task.cancel()
+        clock.run(asyncio.sleep(5))
+        assert ticks == [1.0, 2.0]
+    finally:
+        clock.close()
+    assert clock.unfinished == ()
+    with pytest.raises(RuntimeError):
+        _ = clock.loop
+
+
+def test_closing_an_open_clock_names_and_cancels_what_still_runs(clock: VirtualClock) -> None:
+    cancelled: list[bool] = []
+
+    async def waiting() -> None:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def begin() -> None:
+        clock.left = asyncio.create_task(waiting(), name="the one left")  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+    clock.open()
+    clock.run(begin())
+    clock.close()
+    assert cancelled == [True]
+    assert len(clock.unfinished) == 1 and "the one left" in clock.unfinished[0]
+    clock.unfinished = ()
