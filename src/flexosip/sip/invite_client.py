@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from flexosip.errors import LocalProtocolError, RemoteProtocolError
 from flexosip.sip.dialog import Dialog
-from flexosip.sip.invite import SDP, InviteState, InviteUsage, check_header
+from flexosip.sip.invite import SDP, InviteState, InviteUsage
+from flexosip.sip.invite_handler import check_header
 from flexosip.sip.message import Response
 from flexosip.sip.outgoing_request import OutgoingRequest
 from flexosip.sip.transaction import TransactionState

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flexosip.sansio import Timer
-    from flexosip.sip.invite import InviteUsage
+    from flexosip.sip.invite_changes import ChangingUsage
     from flexosip.sip.message import Request
     from flexosip.sip.outgoing_request import OutgoingRequest, Result
     from flexosip.sip.server_transaction import InviteServerTransaction
@@ -46,7 +46,7 @@ class UnacknowledgedAnswer:
     __slots__ = ("_deadline", "_interval", "_timer", "_transaction", "_usage", "cseq", "offered")
 
     def __init__(
-        self, usage: InviteUsage, transaction: InviteServerTransaction, request: Request, response: Response, *, offered: bool
+        self, usage: ChangingUsage, transaction: InviteServerTransaction, request: Request, response: Response, *, offered: bool
     ) -> None:
         core = usage.core
         timers = core.stack.timers
@@ -82,16 +82,16 @@ class OutgoingReinvite:
     Args:
         usage: the call.
         body: the offer, or what makes it, or None.
-        on_result: see `InviteUsage.reinvite`.
+        on_result: see `ChangingUsage.reinvite`.
         headers: further headers.
-        on_glare: see `InviteUsage.reinvite`.
+        on_glare: see `ChangingUsage.reinvite`.
     """
 
     __slots__ = ("_body", "_collisions", "_headers", "_on_glare", "_on_result", "_outgoing", "_timer", "_usage", "in_progress")
 
     def __init__(
         self,
-        usage: InviteUsage,
+        usage: ChangingUsage,
         body: bytes | Callable[[], bytes | None] | None,
         on_result: Callable[[Result], bytes | None],
         headers: tuple[tuple[str, str], ...],
