@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flexosip.sip.server_transaction import InviteServerTransaction, ServerTransaction
     from flexosip.sip.timers import Timers
 
-__all__ = ["AgentStatistics", "DialogUsage", "Locate", "UserAgentCore"]
+__all__ = ["AgentStatistics", "DialogUsage", "HalfDialog", "Locate", "UserAgentCore"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,13 @@ class DialogUsage(Protocol):
 
     def drop(self) -> None:
         """Stop all timers; nobody is told."""
+
+
+class HalfDialog(Protocol):
+    """A SUBSCRIBE or REFER of ours: whoever it has reached may send the first NOTIFY before any response."""
+
+    def adopt(self, request: Request) -> DialogUsage | None:
+        """The usage, in the core's table from now on, of the dialog that this NOTIFY makes; None if it belongs to none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,8 @@ class UserAgentCore:
         stack.accept = self._accepts
         stack.works_on = self._works_on
         self.dialogs: dict[DialogId, DialogUsage] = {}
+        self.half_dialogs: dict[tuple[str, str], HalfDialog] = {}
+        """Requests of ours that NOTIFYs of dialogs not known yet belong to, by (Call-ID, our tag); see RFC 6665 §4.4.1."""
         self.extra_methods: frozenset[str] = frozenset()
         """Methods that `on_other` answers, for the Allow header; MESSAGE belongs to `on_message`."""
         self.supported: frozenset[str] = frozenset()
@@ -309,7 +318,7 @@ class UserAgentCore:
         try:
             if request.method == "CANCEL" and self.stack.find_cancelled(request) is not None:
                 return True
-            if request.to.tag is not None and dialog_id_of(request) in self.dialogs:
+            if request.to.tag is not None and (dialog_id_of(request) in self.dialogs or self._half_dialog(request) is not None):
                 return True
         except SipParseError:
             # Malformed enough that it belongs to nothing of ours.
@@ -341,6 +350,8 @@ class UserAgentCore:
     def _receive_in_dialog(self, request: Request, transaction: ServerTransaction) -> None:
         method = request.method
         usage = self.dialogs.get(dialog_id_of(request))
+        if usage is None and (half := self._half_dialog(request)) is not None:
+            usage = half.adopt(request)
         dialog = usage.find_dialog(request.from_.tag or "") if usage is not None else None
         if usage is None or dialog is None:
             transaction.respond(request.create_response(481))
@@ -355,6 +366,11 @@ class UserAgentCore:
                 self._answer_options(request, transaction, 200)
             else:
                 usage.receive_request(request, transaction)
+
+    def _half_dialog(self, request: Request) -> HalfDialog | None:
+        if request.method != "NOTIFY" or not self.half_dialogs:
+            return None
+        return self.half_dialogs.get((request.call_id, request.to.tag or ""))
 
     def _receive_outside(self, request: Request, transaction: ServerTransaction) -> None:
         """The checks of RFC 3261 §8.2.1 to §8.2.3 in their order, then the work."""
@@ -489,6 +505,7 @@ class UserAgentCore:
         for usage in set(self.dialogs.values()):
             usage.drop()
         self.dialogs.clear()
+        self.half_dialogs.clear()
         self._ringing.clear()
         if self._sweep is not None:
             self._sweep.cancel()
