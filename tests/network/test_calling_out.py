@@ -460,7 +460,7 @@ def test_our_own_cause_is_in_the_bye() -> None:
         call, _ = await answered(phone, peer)
         await call.hangup(cause=16)
         bye = await peer.request("BYE")
-        assert bye.headers.get("Reason") == "Q.850;cause=16"
+        assert bye.headers.get("Reason") == 'Q.850;cause=16;text="Normal call clearing"'
         peer.answer(bye, 200)
         await settle(phone)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flexosip.audio.sources import Pcm, Tone
@@ -14,16 +14,21 @@ from flexosip.errors import CallEnded, ConfigurationError, InvalidState, NoAnswe
 from flexosip.ivr import collect, menu
 from flexosip.phone.audio_stream import AudioStream
 from flexosip.phone.digits import DigitReader
+from flexosip.phone.endings import HeaderArgument, RedirectTarget, own_headers, reason_headers, redirect_headers, retry_headers
 from flexosip.phone.events import CallEnd, CallEvent, CallState
+from flexosip.phone.identity import call_identity
 from flexosip.phone.playback import Playback, Recording
 from flexosip.phone.session_requests import send_request
-from flexosip.phone.values import header_pairs
+from flexosip.phone.values import checked_text, header_pairs
+from flexosip.sip.reason import status_of_cause
+from flexosip.sip.user_to_user import UserToUser, parse_user_to_user
 
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
     from flexosip.phone.session import CallSession
     from flexosip.sip.headers import Headers, NameAddr
+    from flexosip.sip.identity import Identity
 
 __all__ = ["Call"]
 
@@ -73,6 +78,14 @@ class Call:
         return usage.request.to if self.direction == "outgoing" else usage.request.from_
 
     @property
+    def identity(self) -> Identity | None:
+        """Who is at the other end: number, name, by whom the call was diverted, and what of it a trusted server vouches for.
+
+        None before the call is dialled. It can change while the call lasts (`IdentityChanged`).
+        """
+        return call_identity(self._session)
+
+    @property
     def local(self) -> NameAddr | None:
         """Our side of the call."""
         usage = self._session.usage
@@ -93,6 +106,17 @@ class Call:
             return usage.request.headers if usage is not None else None
         response = self._session.response
         return response.headers if response is not None else None
+
+    @property
+    def response_headers(self) -> Headers | None:
+        """Headers of the final response to a call that we made, 200 or a refusal; None before it has come."""
+        response = self._session.response
+        return response.headers if response is not None and response.status >= 200 else None
+
+    @property
+    def user_to_user(self) -> tuple[UserToUser, ...]:
+        """What the other side's program has sent along: with its INVITE or its response, then with its BYE (RFC 7433)."""
+        return parse_user_to_user(self.headers) + parse_user_to_user(self._session.end_headers)
 
     @property
     def codec(self) -> str | None:
@@ -218,30 +242,48 @@ class Call:
         except TimeoutError:
             pass  # the CANCEL goes on by itself; the phone's close waits for it
 
-    async def ring(self, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+    async def ring(self, *, headers: HeaderArgument = None, uui: bytes | str | UserToUser | None = None) -> None:
         """Tell the caller that it rings (180)."""
-        self._session.ring(header_pairs(headers))
+        self._session.ring(own_headers(headers, uui))
 
-    async def progress(self, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+    async def progress(self, *, headers: HeaderArgument = None, uui: bytes | str | UserToUser | None = None) -> None:
         """Open the sound before answering (183): what is played now is heard without being paid for."""
-        self._session.progress(header_pairs(headers))
+        self._session.progress(own_headers(headers, uui))
 
-    async def answer(self, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+    async def answer(self, *, headers: HeaderArgument = None, uui: bytes | str | UserToUser | None = None) -> None:
         """Answer, and return when the caller's ACK proves that the call is up.
+
+        Args:
+            headers: headers of your own. uui: up to 128 octets for the other program (RFC 7433); text goes as UTF-8.
 
         Raises:
             CallEnded: the caller gave up. MediaError: no common codec (the caller gets 488).
         """
-        self._session.accept(header_pairs(headers))
+        self._session.accept(own_headers(headers, uui))
         await self.wait_answered()
 
     async def reject(
-        self, status: int = 486, reason: str | None = None, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None
+        self,
+        status: int = 486,
+        reason: str | None = None,
+        *,
+        headers: HeaderArgument = None,
+        cause: int | None = None,
+        retry_after: float | None = None,
+        uui: bytes | str | UserToUser | None = None,
     ) -> None:
-        """Refuse an incoming call: 486 busy, 603 declined, or any status from 300 to 699."""
+        """Refuse an incoming call: 486 busy, 603 declined, or any status from 300 to 699.
+
+        Args:
+            reason: the phrase behind the status, for people.
+            cause: a Q.850 cause for the Reason header (RFC 6432).
+            retry_after: seconds after which another try makes sense (RFC 3261 §20.33).
+        """
         if not 300 <= status <= 699:
             raise ConfigurationError(f"reject(status={status}): a refusal is a status from 300 to 699, for example 486.")
-        self._reject(status, reason, header_pairs(headers))
+        if reason is not None:
+            checked_text(reason, "The reason")
+        self._reject(status, reason, (*reason_headers(cause), *retry_headers(retry_after), *own_headers(headers, uui)))
 
     def _reject(self, status: int, reason: str | None, headers: tuple[tuple[str, str], ...]) -> None:
         session = self._session
@@ -250,22 +292,39 @@ class Call:
             raise InvalidState("reject(): only an incoming call that is not answered yet can be refused; use hangup().")
         usage.reject(status, reason, headers=headers)
 
-    async def redirect(self, target: str) -> None:
-        """Send the caller to another address (302)."""
-        uri = self._session.phone.target_uri(target, self._session.account)
-        self._reject(302, None, (("Contact", f"<{uri}>"),))
+    async def redirect(
+        self, target: RedirectTarget | Sequence[RedirectTarget], *, status: int = 302, headers: HeaderArgument = None
+    ) -> None:
+        """Send the caller to another address.
 
-    async def hangup(self, *, cause: int | None = None) -> None:
+        Args:
+            target: an address, or several, the preferred first; `(address, q)` gives the preference as a number from 0 to 1.
+            status: 302 for now, 301 for good, 300 for a choice.
+        """
+        if status not in (300, 301, 302):
+            raise ConfigurationError(f"redirect(status={status}): allowed are 300, 301 and 302.")
+        self._reject(status, None, (*redirect_headers(target, self._session.account), *own_headers(headers)))
+
+    async def hangup(
+        self,
+        *,
+        cause: int | None = None,
+        text: str | None = None,
+        headers: HeaderArgument = None,
+        uui: bytes | str | UserToUser | None = None,
+    ) -> None:
         """End the call in whatever state it is, by BYE, CANCEL or a refusal. Harmless when it has ended.
 
         An answered call ends at once; what was called and has not answered gets up to 2 s to confirm the CANCEL.
 
         Args:
-            cause: a Q.850 cause for the Reason header (RFC 3326).
+            cause: a Q.850 cause for the Reason header (RFC 3326); it also decides the status with which a call that we have not answered
+                is refused (RFC 3398). text: words of your own for it.
         """
         session = self._session
+        told = (*reason_headers(cause, text), *own_headers(headers, uui))
         self._dial = None
-        session.hangup((("Reason", f"Q.850;cause={cause:d}"),) if cause is not None else ())
+        session.hangup(told, status=status_of_cause(cause) if cause is not None else 480)
         try:
             async with asyncio.timeout(_HANGUP_WAIT):
                 await self.wait_ended()

@@ -6,8 +6,11 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flexosip.sip.reason import cause_of_status
+
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
+    from flexosip.sip.identity import Identity
 
 __all__ = [
     "Answered",
@@ -18,6 +21,7 @@ __all__ = [
     "EarlyMedia",
     "Ended",
     "Held",
+    "IdentityChanged",
     "MediaSilent",
     "PlaybackFinished",
     "PlaybackStarted",
@@ -53,6 +57,11 @@ class CallEnd:
     """ISDN cause of a Reason header, for example 16 normal clearing, 17 busy (ITU-T Q.850)."""
     answered_elsewhere: bool = False
     """True when another phone took the call (Reason: SIP;cause=200, RFC 3326 §3.1)."""
+
+    @property
+    def q850(self) -> int | None:
+        """The ISDN cause that was told, or else the one that the status stands for (RFC 3398); None for a cancelled call."""
+        return self.q850_cause if self.q850_cause is not None else cause_of_status(self.status)
 
     def __str__(self) -> str:
         who = {"local": "we hung up", "remote": "the other side hung up", "timeout": "no reply in time", "error": "an error"}.get(
@@ -140,6 +149,13 @@ class Held(CallEvent):
 @dataclass(frozen=True, slots=True)
 class Resumed(CallEvent):
     """The other side took us off hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChanged(CallEvent):
+    """Somebody else is at the other end now, or it is known better who (RFC 4916, P-Asserted-Identity): `call.identity`."""
+
+    identity: Identity
 
 
 @dataclass(frozen=True, slots=True)

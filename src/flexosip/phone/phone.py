@@ -18,6 +18,7 @@ from flexosip.phone.closing import close_phone, unregister, wait_closed
 from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.media_session import MediaSession, parse_codecs
+from flexosip.phone.networks import Networks
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
 from flexosip.phone.requests import RequestTable
 from flexosip.phone.ringing import RingOutcome, RingResult, ring_until
@@ -58,6 +59,7 @@ class Phone:
         media_ports: range of UDP ports for sound.
         media_timeout: seconds without a packet, RTP or RTCP, after which a call is ended: the other side has died or the way is
             blocked. A call on hold is spared. None: never.
+        trusted_peers: addresses and networks, besides the servers of our accounts, whose word on who calls is believed (RFC 3325).
         max_calls: more calls at once are refused with 486; None: no limit.
         user_agent: text of the User-Agent header.
     """
@@ -88,6 +90,7 @@ class Phone:
         media_timeout: float | None = 30.0,
         max_calls: int | None = None,
         user_agent: str | None = None,
+        trusted_peers: Sequence[str] | str = (),
     ) -> None:
         check_settings(srtp, transport, media_timeout)
         if aor is None and (password, registrar, auth_user) != (None, None, None):
@@ -105,6 +108,7 @@ class Phone:
         self.requests = RequestTable()
         """Who answers requests outside of dialogs, by method; for rooms of the library."""
         self._callers = CallerPolicy(accept_from)
+        self.trusted_peers = Networks(trusted_peers, "trusted_peers")
         self._clock = clock
         self._network = network
         self._signalling: Signalling | None = None

@@ -23,6 +23,7 @@ from flexosip.phone.events import (
     MediaSilent,
     Ringing,
 )
+from flexosip.phone.identity import identity_in_request, identity_in_response
 from flexosip.phone.session_changes import SessionChanges
 from flexosip.phone.session_events import SessionEvents
 from flexosip.phone.session_requests import receive_request
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from flexosip.sip.dialog import Dialog
     from flexosip.sip.flow import Flow
     from flexosip.sip.headers import Headers
+    from flexosip.sip.identity import Identity
     from flexosip.sip.invite import InviteUsage, UsageEnd
     from flexosip.sip.message import Request, Response
     from flexosip.sip.server_transaction import ServerTransaction
@@ -65,6 +67,10 @@ class CallSession(SessionEvents):
         self.direction = direction
         self.state = CallState.NEW if direction == "outgoing" else CallState.CALLING
         self.usage: InviteUsage | None = None
+        self.identity: Identity | None = None
+        """The other side as far as somebody has asked for it; see `flexosip.phone.identity`."""
+        self.end_headers: Headers | None = None
+        """Of the other side's BYE or CANCEL."""
         self.call: Any = None
         """The `Call` that users have of it."""
         self.media: MediaSession | None = None
@@ -124,6 +130,7 @@ class CallSession(SessionEvents):
     def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> None:
         """A 1xx to our INVITE; each early dialog may bring an answer of its own (RFC 3261 §13.2.2.1)."""
         self.response = response
+        identity_in_response(self, response)
         if response.body and response.content_type == _SDP and self.media is not None and self._offered is not None:
             self._early_answer(response, dialog)
         self.rang = self.rang or response.status == 180 or bool(self._early)
@@ -152,6 +159,7 @@ class CallSession(SessionEvents):
     def on_accepted(self, usage: InviteUsage, response: Response) -> bytes | None:
         """The 2xx to our INVITE. Its answer counts, whatever an early one said."""
         self.response = response
+        identity_in_response(self, response)
         media = self.media
         if media is None or self._offered is None:
             self._answer_refused = MediaError("The call was answered although it was given up.")
@@ -285,10 +293,13 @@ class CallSession(SessionEvents):
 
     def on_reinvite(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         """The other side changes the session (RFC 3261 §14.2)."""
+        identity_in_request(self, request, transaction.flow)
         self.changes.on_reinvite(usage, request, transaction)
 
     def on_request(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         """INFO and other requests within the call; see `flexosip.phone.session_requests`."""
+        if request.method == "UPDATE":
+            identity_in_request(self, request, transaction.flow)
         receive_request(self, request, transaction)
 
     def received_digit(self, digit: str, via: str, duration: float | None) -> None:
@@ -299,7 +310,7 @@ class CallSession(SessionEvents):
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def hangup(self, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def hangup(self, headers: tuple[tuple[str, str], ...] = (), *, status: int = 480) -> None:
         """End the call in whatever state it is; CANCEL, a refusal or BYE, as it needs."""
         if self.end is not None or self._finished:
             return
@@ -309,7 +320,7 @@ class CallSession(SessionEvents):
         self._given_up = True
         if self.media is not None:
             self.media.quiet()
-        self.usage.hangup(headers=headers)
+        self.usage.hangup(headers=headers, status=status)
 
     def silent(self, seconds: float) -> None:
         """Nothing has come from the other side for so long: an answered call is ended, else a dead peer would keep it for ever."""
@@ -333,6 +344,7 @@ class CallSession(SessionEvents):
         """The INVITE usage is over."""
         if self._answer_refused is not None and self.failure is None:
             self.failure = call_failure(488, str(self._answer_refused))
+        self.end_headers = end.headers
         self._finish(end.by, end.status, end.reason, end.headers)
 
     def _finish(self, by: str, status: int, reason: str, headers: Headers | None) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from flexosip.errors import ConfigurationError, FlexosipError
+from flexosip.sip.headers import header_names
 from flexosip.sip.uri import SipUri
 
 __all__ = ["checked_text", "header_pairs", "parse_server"]
@@ -13,32 +14,14 @@ __all__ = ["checked_text", "header_pairs", "parse_server"]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 _OURS = frozenset(
-    {
-        "via",
-        "from",
-        "to",
-        "call-id",
-        "cseq",
-        "contact",
-        "max-forwards",
-        "content-length",
-        "content-type",
-        "route",
-        "record-route",
-        "authorization",
-        "proxy-authorization",
-        "allow",
-        "supported",
-        "v",
-        "f",
-        "t",
-        "i",
-        "m",
-        "l",
-        "c",
-        "k",
-    }
+    (
+        "via from to call-id cseq contact max-forwards content-length content-type content-encoding content-disposition mime-version "
+        "route record-route path service-route authorization proxy-authorization www-authenticate proxy-authenticate "
+        "authentication-info allow supported require proxy-require unsupported session-expires min-se rseq rack replaces timestamp "
+        "user-to-user"
+    ).split()  # noqa: SIM905
 )
+"""What the machines write themselves: a second one of these, or a wrong one, breaks the call."""
 
 
 def checked_text(value: str, what: str) -> str:
@@ -65,8 +48,9 @@ def header_pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) 
         if not _TOKEN.match(name):
             raise ConfigurationError(f"{name!r} is not a header name.")
         checked_text(value, f"The header {name}")
-        if name.lower() in _OURS:
-            raise ConfigurationError(f"The header {name} is written by the library itself.")
+        if header_names(name)[1] in _OURS:
+            hint = " Use uui= for it." if name.lower() == "user-to-user" else ""
+            raise ConfigurationError(f"The header {name} is written by the library itself and cannot be given in headers=.{hint}")
     return pairs
 
 

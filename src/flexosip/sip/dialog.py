@@ -84,6 +84,11 @@ class Dialog:
         self._from_line = from_line or str(local)
         self._to_line = to_line or str(remote)
 
+    def update_remote(self, request: Request) -> None:
+        """Somebody else speaks for the peer from now on: our To follows the changed From (RFC 4916 §4.4). The tags stay."""
+        self.remote = request.from_
+        self._to_line = request.headers.get("From") or str(self.remote)
+
     @classmethod
     def from_response(cls, request: Request, response: Response) -> Dialog:
         """The dialog that a 101 to 2xx response to our `request` makes (RFC 3261 §12.1.2).

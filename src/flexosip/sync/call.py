@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import CallEnded
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.call import Source
+from flexosip.phone.endings import HeaderArgument, RedirectTarget
 from flexosip.sync.portal import Portal
 from flexosip.sync.sound import AudioStream, Playback, Recording
 
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from flexosip.phone.account import Account
     from flexosip.phone.events import CallEnd, CallEvent, CallState
     from flexosip.sip.headers import Headers, NameAddr
+    from flexosip.sip.identity import Identity
+    from flexosip.sip.user_to_user import UserToUser
 
 __all__ = ["Call", "HeaderArgument"]
-
-HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | None
-
 
 class Call:
     """One call; the verbs of `flexosip.Call` without `await`."""
@@ -63,6 +63,11 @@ class Call:
         return self._call.remote
 
     @property
+    def identity(self) -> Identity | None:
+        """Who is at the other end, and what of it is vouched for."""
+        return self._portal.call(lambda: self._call.identity) if self._call.end is None else self._call.identity
+
+    @property
     def local(self) -> NameAddr | None:
         """Our side."""
         return self._call.local
@@ -76,6 +81,16 @@ class Call:
     def headers(self) -> Headers | None:
         """Headers of the other side."""
         return self._call.headers
+
+    @property
+    def response_headers(self) -> Headers | None:
+        """Headers of the final response to a call that we made."""
+        return self._call.response_headers
+
+    @property
+    def user_to_user(self) -> tuple[UserToUser, ...]:
+        """What the other side's program has sent along (RFC 7433)."""
+        return self._call.user_to_user
 
     @property
     def codec(self) -> str | None:
@@ -132,30 +147,46 @@ class Call:
         """Wait for the end; the `CallEnd` tells who ended it and why."""
         return self._call.end or self._portal.run(self._call.wait_ended())
 
-    def ring(self, *, headers: HeaderArgument = None) -> None:
-        """Tell the caller that it rings."""
-        self._portal.run(self._call.ring(headers=headers))
+    def ring(self, *, headers: HeaderArgument = None, uui: bytes | str | UserToUser | None = None) -> None:
+        """Tell the caller that it rings (180)."""
+        self._portal.run(self._call.ring(headers=headers, uui=uui))
 
-    def progress(self, *, headers: HeaderArgument = None) -> None:
-        """Open the sound before answering."""
-        self._portal.run(self._call.progress(headers=headers))
+    def progress(self, *, headers: HeaderArgument = None, uui: bytes | str | UserToUser | None = None) -> None:
+        """Open the sound before answering (183)."""
+        self._portal.run(self._call.progress(headers=headers, uui=uui))
 
-    def answer(self, *, headers: HeaderArgument = None) -> None:
-        """Answer."""
-        self._portal.run(self._call.answer(headers=headers))
+    def answer(self, *, headers: HeaderArgument = None, uui: bytes | str | UserToUser | None = None) -> None:
+        """Answer, and return when the call is up."""
+        self._portal.run(self._call.answer(headers=headers, uui=uui))
 
-    def reject(self, status: int = 486, reason: str | None = None, *, headers: HeaderArgument = None) -> None:
-        """Refuse."""
-        self._portal.run(self._call.reject(status, reason, headers=headers))
+    def reject(
+        self,
+        status: int = 486,
+        reason: str | None = None,
+        *,
+        headers: HeaderArgument = None,
+        cause: int | None = None,
+        retry_after: float | None = None,
+        uui: bytes | str | UserToUser | None = None,
+    ) -> None:
+        """Refuse an incoming call."""
+        self._portal.run(self._call.reject(status, reason, headers=headers, cause=cause, retry_after=retry_after, uui=uui))
 
-    def redirect(self, target: str) -> None:
+    def redirect(self, target: RedirectTarget | Sequence[RedirectTarget], *, status: int = 302, headers: HeaderArgument = None) -> None:
         """Send the caller to another address."""
-        self._portal.run(self._call.redirect(target))
+        self._portal.run(self._call.redirect(target, status=status, headers=headers))
 
-    def hangup(self, *, cause: int | None = None) -> None:
+    def hangup(
+        self,
+        *,
+        cause: int | None = None,
+        text: str | None = None,
+        headers: HeaderArgument = None,
+        uui: bytes | str | UserToUser | None = None,
+    ) -> None:
         """End the call. Harmless when it has ended."""
         if self._call.end is None:
-            self._portal.run(self._call.hangup(cause=cause))
+            self._portal.run(self._call.hangup(cause=cause, text=text, headers=headers, uui=uui))
 
     def play(self, source: Source, *, delay: float = 0.0, loop: bool = False, wait: bool = True) -> Playback:
         """Play; blocks until the sound is out, `wait=False` returns at once. See `flexosip.Call.play`.

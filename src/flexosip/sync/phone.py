@@ -51,6 +51,7 @@ class Phone:
         media_timeout: float | None = 30.0,
         max_calls: int | None = None,
         user_agent: str | None = None,
+        trusted_peers: Sequence[str] | str = (),
     ) -> None:
         self._phone = AsyncPhone(
             aor,
@@ -72,6 +73,7 @@ class Phone:
             media_timeout=media_timeout,
             max_calls=max_calls,
             user_agent=user_agent,
+            trusted_peers=trusted_peers,
         )
         self._portal_or_none: Portal | None = None
         self._lock = threading.RLock()
