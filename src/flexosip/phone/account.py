@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
+from flexosip.phone.caller_id import IdentityPolicy, caller_address
 from flexosip.phone.values import checked_text, parse_server
 from flexosip.sip.digest import DigestClient
 from flexosip.sip.headers import NameAddr
@@ -72,6 +73,9 @@ class Account:
         transport: `udp` or `tcp`; None: UDP, and TCP for messages that are too large for it.
         expires: seconds of a registration that we ask for.
         register: False for an account that calls without registering (a trunk with a fixed address).
+        caller_id: the number that calls show, where it is not the account's address.
+        identity_policy: where the provider wants that number: `from`, `ppi`, `pai`, `rpid`, `diversion`, or an `IdentityPolicy`, which
+            also says how calls are made anonymous.
     """
 
     def __init__(
@@ -88,6 +92,8 @@ class Account:
         transport: str | None = None,
         expires: float = 3600.0,
         register: bool = True,
+        caller_id: str | None = None,
+        identity_policy: IdentityPolicy | str = "from",
     ) -> None:
         if transport is not None and transport not in TRANSPORTS:
             raise ConfigurationError(f"transport={transport!r}: allowed are {' and '.join(TRANSPORTS)}.")
@@ -100,6 +106,10 @@ class Account:
         self.phone = phone
         self.aor = parse_aor(aor)
         self.display_name = display_name
+        self.caller_id = caller_id
+        self.identity_policy = IdentityPolicy.of(identity_policy)
+        if caller_id is not None:
+            caller_address(caller_id, self, self.identity)
         self.expires = expires
         self.register = register
         self.transport = transport

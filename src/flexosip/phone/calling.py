@@ -2,23 +2,85 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flexosip.errors import InvalidState
+from flexosip.errors import ConfigurationError, InvalidState
+from flexosip.phone.caller_id import caller_address, outgoing_identity
+from flexosip.phone.endings import own_headers
 from flexosip.phone.events import CallState
+from flexosip.phone.session import CallSession
+from flexosip.phone.values import checked_text
+from flexosip.sip.answer_mode import alert_header, auto_answer_headers
 from flexosip.sip.headers import NameAddr
+from flexosip.sip.identity import ANONYMOUS
 from flexosip.sip.message import new_request
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
     from flexosip.phone.call import Call
+    from flexosip.phone.endings import HeaderArgument
     from flexosip.phone.phone import Phone
+    from flexosip.sip.user_to_user import UserToUser
 
-__all__ = ["identity_towards", "next_hop", "place"]
+__all__ = ["CallOptions", "create_call", "identity_towards", "next_hop", "place"]
 
 
-def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], ...]) -> None:
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What `Phone.call` was told besides the target."""
+
+    ring_timeout: float | None = None
+    headers: HeaderArgument = None
+    subject: str | None = None
+    account: Account | str | None = None
+    anonymous: bool = False
+    caller_id: str | SipUri | None = None
+    auto_answer: bool | float = False
+    alert: str | None = None
+    uui: bytes | str | UserToUser | None = None
+
+
+def create_call(phone: Phone, target: str | SipUri, options: CallOptions) -> Call:
+    """A call that is dialled when it is awaited.
+
+    Raises:
+        ConfigurationError: the target or an option cannot be used.
+    """
+    timeout = options.ring_timeout
+    if timeout is not None and timeout <= 0:
+        raise ConfigurationError(f"ring_timeout={timeout}: give seconds above 0, or None to ring without limit.")
+    account = phone.find_account(options.account)
+    uri = phone.target_uri(target, account)
+    pairs = _invite_headers(uri, options)
+    if options.caller_id is not None:
+        # A caller id that means nothing is told now, not when it rings.
+        caller_address(options.caller_id, account, account.identity if account is not None else ANONYMOUS)
+    session = CallSession(phone, account, "outgoing")
+    call = phone.call_class(session, lambda: place(phone, call, uri, pairs, options), timeout)
+    return call
+
+
+def _invite_headers(uri: SipUri, options: CallOptions) -> tuple[tuple[str, str], ...]:
+    pairs = own_headers(options.headers, options.uui)
+    if options.alert is not None:
+        checked_text(options.alert, "alert")
+        try:
+            pairs = (alert_header(options.alert), *pairs)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+    if options.auto_answer is not False:
+        seconds = 0.0 if options.auto_answer is True else options.auto_answer
+        if not 0 <= seconds <= 3600:
+            raise ConfigurationError(f"auto_answer={seconds}: give True, or seconds from 0 to 3600.")
+        pairs = (*auto_answer_headers(uri.host_port, seconds), *pairs)
+    if options.subject is not None:
+        pairs = (("Subject", checked_text(options.subject, "The subject")), *pairs)
+    return pairs
+
+
+def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], ...], options: CallOptions) -> None:
     """Send the INVITE of `call` to `uri`, with the headers `pairs`.
 
     Raises:
@@ -32,16 +94,19 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
     hop, ours = next_hop(phone, uri, account)
     if phone.max_calls is not None and len(phone._sessions) >= phone.max_calls:
         raise InvalidState(f"All {phone.max_calls} lines of this phone are in use.")
-    identity = account.identity if account is not None else phone.identity_towards(uri)
+    own = account.identity if account is not None else phone.identity_towards(uri)
+    identity = outgoing_identity(account, own, options.caller_id, options.anonymous, ours=ours)
+    if identity.prefix:
+        uri = replace(uri, user=SipUri.for_user(identity.prefix, uri.host).user + (uri.user or ""))  # type: ignore[operator]
     request = new_request(
         "INVITE",
         uri.without_parameters("method"),
-        from_=identity.with_tag(signalling.core.stack.new_tag()),
+        from_=identity.from_.with_tag(signalling.core.stack.new_tag()),
         to=NameAddr(uri),
         call_id=signalling.core.stack.new_call_id(),
         cseq=phone.random.randrange(1, 10000),
         routes=account.service_route if account is not None and ours else (),
-        headers=(*phone.standard_headers, *pairs),
+        headers=(*phone.standard_headers, *identity.headers, *pairs),
     )
     phone._sessions[session] = session.call = call
     session.state = CallState.CALLING

@@ -6,14 +6,14 @@ import asyncio
 import inspect
 import random as random_module
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import ConfigurationError, InvalidState
 from flexosip.phone.account import Account, account_called, parse_aor
 from flexosip.phone.call import Call
 from flexosip.phone.callers import CallerPolicy
-from flexosip.phone.calling import identity_towards, place
+from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
 from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
@@ -26,18 +26,20 @@ from flexosip.phone.session import CallSession
 from flexosip.phone.settings import check_settings
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.targets import target_uri
-from flexosip.phone.values import checked_text, header_pairs, parse_server
+from flexosip.phone.values import checked_text, parse_server
 from flexosip.sdp import plain_address
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
+    from flexosip.phone.endings import HeaderArgument
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.flow import Flow
     from flexosip.sip.invite import InviteUsage
     from flexosip.sip.message import Request
     from flexosip.sip.registration import Registration, RegistrationEvent
+    from flexosip.sip.user_to_user import UserToUser
 
 __all__ = ["Phone", "RingOutcome", "RingResult"]
 
@@ -283,26 +285,40 @@ class Phone:
         target: str | SipUri,
         *,
         ring_timeout: float | None = None,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
+        anonymous: bool = False,
+        caller_id: str | SipUri | None = None,
+        auto_answer: bool | float = False,
+        alert: str | None = None,
+        uui: bytes | str | UserToUser | None = None,
     ) -> Call:
         """A call to `target`; `await` it or enter it with `async with` to have it answered.
 
         Args:
             ring_timeout: seconds until it is given up with `NoAnswer`.
             headers: headers of your own. subject: what it is about; many phones show it.
+            anonymous: do not show who calls. caller_id: the number to show; both as the account's `identity_policy` says.
+            auto_answer: ask the other phone to answer by itself, at once (True) or after so many seconds, as intercoms do.
+            alert: how it shall ring: a word such as `doorbell`, or a URN such as `urn:alert:source:internal` (RFC 7462).
+            uui: up to 128 octets for the program at the other end (RFC 7433); text goes as UTF-8.
         """
-        if ring_timeout is not None and ring_timeout <= 0:
-            raise ConfigurationError(f"ring_timeout={ring_timeout}: give seconds above 0, or None to ring without limit.")
-        chosen = self.find_account(account)
-        uri = self.target_uri(target, chosen)
-        pairs = header_pairs(headers)
-        if subject is not None:
-            pairs = (("Subject", checked_text(subject, "The subject")), *pairs)
-        session = CallSession(self, chosen, "outgoing")
-        call = self.call_class(session, lambda: place(self, call, uri, pairs), ring_timeout)
-        return call
+        return create_call(
+            self,
+            target,
+            CallOptions(
+                ring_timeout=ring_timeout,
+                headers=headers,
+                subject=subject,
+                account=account,
+                anonymous=anonymous,
+                caller_id=caller_id,
+                auto_answer=auto_answer,
+                alert=alert,
+                uui=uui,
+            ),
+        )
 
     async def dial(self, target: str | SipUri, **options: Any) -> Call:
         """Like `call`, but returns as soon as the INVITE is on its way; then `wait_ringing`, `wait_answered`."""
@@ -315,9 +331,14 @@ class Phone:
         target: str | SipUri,
         duration: float = 20.0,
         *,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
+        anonymous: bool = False,
+        caller_id: str | SipUri | None = None,
+        auto_answer: bool | float = False,
+        alert: str | None = None,
+        uui: bytes | str | UserToUser | None = None,
     ) -> RingResult:
         """The doorbell: let it ring; hang up when it is answered, declined or the time is up.
 
@@ -327,7 +348,21 @@ class Phone:
         Raises:
             CallFailed, AuthenticationError, NetworkError: it could not ring at all. CallEnded: the phone was closed meanwhile.
         """
-        return await ring_until(self.call(target, headers=headers, subject=subject, account=account), duration)
+        call = create_call(
+            self,
+            target,
+            CallOptions(
+                headers=headers,
+                subject=subject,
+                account=account,
+                anonymous=anonymous,
+                caller_id=caller_id,
+                auto_answer=auto_answer,
+                alert=alert,
+                uui=uui,
+            ),
+        )
+        return await ring_until(call, duration)
 
     def identity_towards(self, uri: SipUri) -> NameAddr:
         """The From of a phone without account: the address at which it can be called back."""

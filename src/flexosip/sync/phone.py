@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
     from flexosip.phone.events import CallEvent
     from flexosip.sip.registration import Registration, RegistrationEvent
+    from flexosip.sip.uri import SipUri
+    from flexosip.sip.user_to_user import UserToUser
 
 __all__ = ["Phone"]
 
@@ -183,12 +185,17 @@ class Phone:
 
     def call(
         self,
-        target: str,
+        target: str | SipUri,
         *,
         ring_timeout: float | None = None,
         headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
+        anonymous: bool = False,
+        caller_id: str | SipUri | None = None,
+        auto_answer: bool | float = False,
+        alert: str | None = None,
+        uui: bytes | str | UserToUser | None = None,
     ) -> Call:
         """Call and wait for the answer; use it with `with` to have it hung up at the end of the block.
 
@@ -197,29 +204,58 @@ class Phone:
         """
 
         async def work() -> AsyncCall:
-            return await self._phone.call(target, ring_timeout=ring_timeout, headers=headers, subject=subject, account=account)
+            return await self._phone.call(
+                target,
+                ring_timeout=ring_timeout,
+                headers=headers,
+                subject=subject,
+                account=account,
+                anonymous=anonymous,
+                caller_id=caller_id,
+                auto_answer=auto_answer,
+                alert=alert,
+                uui=uui,
+            )
 
         return self._wrap(self._portal.run(work()))
 
-    def dial(self, target: str, **options: Any) -> Call:
+    def dial(self, target: str | SipUri, **options: Any) -> Call:
         """Like `call`, but returns as soon as the INVITE is on its way; then `wait_ringing`, `wait_answered`."""
         return self._wrap(self._portal.run(self._phone.dial(target, **options)))
 
     def ring(
         self,
-        target: str,
+        target: str | SipUri,
         duration: float = 20.0,
         *,
         headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
+        anonymous: bool = False,
+        caller_id: str | SipUri | None = None,
+        auto_answer: bool | float = False,
+        alert: str | None = None,
+        uui: bytes | str | UserToUser | None = None,
     ) -> RingResult:
         """The doorbell: let it ring; hang up when it is answered, declined or the time is up.
 
         Raises:
             CallFailed, AuthenticationError, NetworkError: it could not ring at all.
         """
-        return self._portal.run(self._phone.ring(target, duration, headers=headers, subject=subject, account=account))
+        return self._portal.run(
+            self._phone.ring(
+                target,
+                duration,
+                headers=headers,
+                subject=subject,
+                account=account,
+                anonymous=anonymous,
+                caller_id=caller_id,
+                auto_answer=auto_answer,
+                alert=alert,
+                uui=uui,
+            )
+        )
 
     # -- being called -------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ def test_the_entries_come_in_the_order_of_their_indices() -> None:
     found = entries(CHAIN[2], CHAIN[0], CHAIN[1])
     assert [entry.index for entry in found] == [(1,), (1, 1), (1, 2), (1, 2, 1)]
     assert [entry.retarget for entry in found] == [None, "rc", "mp", "rc"]
-    assert [entry.index for entry in entries("History-Info: <sip:a@x.example>;index=1.10, <sip:b@x.example>;index=1.9")] == [(1, 9), (1, 10)]
+    found = entries("History-Info: <sip:a@x.example>;index=1.10, <sip:b@x.example>;index=1.9")
+    assert [entry.index for entry in found] == [(1, 9), (1, 10)]
 
 
 def test_the_reason_escaped_in_the_uri_is_read_and_the_address_is_without_it() -> None:

@@ -89,8 +89,9 @@ def test_the_claim_of_an_anonymous_stranger_is_what_he_says_elsewhere() -> None:
 
 @pytest.mark.parametrize(
     ("privacy", "anonymous"),
-    [("Privacy: id", True), ("Privacy: header;user", True), ("Privacy: none", False), ("Privacy: critical,ID", True), ("Privacy: session", False)],
-)
+    [("Privacy: id", True), ("Privacy: header;user", True), ("Privacy: none", False), ("Privacy: critical,ID", True),
+     ("Privacy: session", False)],
+)  # fmt: skip
 def test_privacy_hides_the_number(privacy: str, anonymous: bool) -> None:
     identity = of(privacy, PAI)
     assert identity.anonymous is anonymous and (identity.number == "") is anonymous
