@@ -155,8 +155,8 @@ def test_headers_and_data_travel_both_ways() -> None:
         call = await caller.call(target, headers={"X-Door": "front"}, uui="ref 4711")
         assert call.response_headers is not None and call.response_headers.get("X-Room") == "7"
         assert [value.text for value in call.user_to_user] == ["Grüße"]
-        await asyncio.sleep(0.2)
         await call.hangup(cause=16, text="Bye now", headers={"X-Why": "done"}, uui=b"end")
+        await asyncio.sleep(0.2)
         await settle(caller, callee)
         assert seen == {"invite": "front", "uui": ["ref 4711"], "end": ["ref 4711", "end"], "q850": (16, "Bye now")}
 
