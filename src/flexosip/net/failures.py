@@ -8,7 +8,7 @@ import socket
 from flexosip.errors import NetworkError, ServerUnreachable
 from flexosip.net.address import Address, format_address
 
-__all__ = ["bind_failure", "connect_failure", "connect_timeout", "lookup_failure", "send_failure"]
+__all__ = ["bind_failure", "connect_failure", "connect_timeout", "lookup_failure", "no_name_server", "send_failure"]
 
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EAFNOSUPPORT)
@@ -87,13 +87,18 @@ def lookup_failure(host: str, error: Exception) -> NetworkError:
     """Why a name has no address."""
     temporary = {getattr(socket, "EAI_AGAIN", None), getattr(socket, "EAI_FAIL", None)}
     if isinstance(error, socket.gaierror) and error.errno in temporary:
-        return ServerUnreachable(
-            f"The address of {host!r} cannot be looked up now: no name server answers.",
-            advice="Check the network and its DNS settings, or give the server's numeric address.",
-        )
+        return no_name_server(host, "no name server answers")
     return NetworkError(
         f"The host name {host!r} is not known.",
         advice="Check its spelling. A name like fritz.box is known only in that box's own network; the numeric address works too.",
+    )
+
+
+def no_name_server(host: str, reason: str) -> ServerUnreachable:
+    """A name cannot be looked up now, and may be later."""
+    return ServerUnreachable(
+        f"The address of {host!r} cannot be looked up now: {reason}.",
+        advice="Check the network and its DNS settings, or give the server's numeric address.",
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from flexosip.net.address import Address
+from flexosip.net.dns_records import DnsAnswer, RecordKind
 
 __all__ = [
     "DatagramEndpoint",
@@ -153,6 +154,13 @@ class Network(Protocol):
 
         Raises:
             NetworkError: the name is unknown, or no name server answers.
+        """
+
+    async def resolve_dns(self, name: str, kind: RecordKind) -> DnsAnswer:
+        """The records of a name in the domain name system; none of them if there is no such name. `resolve` is for addresses.
+
+        Raises:
+            NetworkError: no name server answers, or `name` is no domain name.
         """
 
     def local_address(self, remote_ip: str) -> str:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flexosip import extras
 from flexosip.errors import NetworkError
 from flexosip.net.address import Address, canonical_ip, is_host_name, is_ipv6
 from flexosip.net.datagram import RealDatagramEndpoint
+from flexosip.net.dns_client import DnsClient
+from flexosip.net.dns_records import DnsAnswer, RecordKind
 from flexosip.net.failures import bind_failure, connect_failure, lookup_failure
 from flexosip.net.network import DatagramReceiver, ErrorReceiver, StreamConnection
 from flexosip.net.stream import RealListener, RealStreamConnection
 
+if TYPE_CHECKING:
+    from flexosip.net.dns_library import DnsLibrary
+
 __all__ = ["RealNetwork"]
+
+logger = logging.getLogger(__name__)
 
 _SIP_BUFFER = 1 << 20
 """Octets of socket buffer each way, so that a burst of some hundred messages waits instead of being lost."""
@@ -41,6 +50,7 @@ class RealNetwork:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.loop = loop or asyncio.get_running_loop()
         self._routes: dict[str, tuple[float, str]] = {}
+        self._dns: DnsClient | DnsLibrary | None = None
 
     def time(self) -> float:
         """The loop's monotonic time, seconds."""
@@ -103,6 +113,12 @@ class RealNetwork:
             raise lookup_failure(host, OSError("no address"))
         return list(found)
 
+    async def resolve_dns(self, name: str, kind: RecordKind) -> DnsAnswer:
+        """The records of a name, through dnspython where it is installed."""
+        if self._dns is None:
+            self._dns = _dns_client()
+        return await self._dns.resolve_dns(name, kind)
+
     def local_address(self, remote_ip: str) -> str:
         """The own address that the route to `remote_ip` gives; believed for some seconds."""
         now = self.loop.time()
@@ -124,10 +140,22 @@ class RealNetwork:
     def forget_routes(self) -> None:
         """Ask the system again from now on: the network has changed."""
         self._routes.clear()
+        self._dns = None  # another network has other name servers
 
     def bind_media(self, host: str, port: int) -> socket.socket:
         """A non-blocking UDP socket for RTP or RTCP."""
         return _bound(socket.SOCK_DGRAM, host, port, _MEDIA_BUFFER)
+
+
+def _dns_client() -> DnsClient | DnsLibrary:
+    if extras.available("dns.asyncresolver"):
+        from flexosip.net.dns_library import DnsLibrary
+
+        try:
+            return DnsLibrary()
+        except NetworkError as error:
+            logger.debug("dnspython finds no settings (%s); our own client asks", error)
+    return DnsClient()
 
 
 def _bound(kind: socket.SocketKind, host: str, port: int, buffer: int) -> socket.socket:

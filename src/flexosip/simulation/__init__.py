@@ -6,6 +6,7 @@ host.py      VirtualHost: one machine, what `Phone(network=...)` takes
 link.py      LinkSettings: what happens to packets between two addresses
 datagram.py  UDP sockets, called back (SIP) or polled (RTP)
 stream.py    TCP connections
+names.py     VirtualDns: SRV, NAPTR, time to live, name servers that are silent
 nat.py       VirtualNat: a router with address translation
 """
 
@@ -14,7 +15,8 @@ from __future__ import annotations
 from flexosip.simulation.clock import Standstill, VirtualClock
 from flexosip.simulation.host import VirtualHost
 from flexosip.simulation.link import LinkSettings, Packet
+from flexosip.simulation.names import VirtualDns
 from flexosip.simulation.nat import VirtualNat
 from flexosip.simulation.network import VirtualNetwork
 
-__all__ = ["LinkSettings", "Packet", "Standstill", "VirtualClock", "VirtualHost", "VirtualNat", "VirtualNetwork"]
+__all__ = ["LinkSettings", "Packet", "Standstill", "VirtualClock", "VirtualDns", "VirtualHost", "VirtualNat", "VirtualNetwork"]

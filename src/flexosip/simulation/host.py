@@ -6,16 +6,16 @@ import asyncio
 import errno
 import ipaddress
 import random
-import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flexosip.net.address import Address, canonical_ip, is_host_name, is_ipv6, is_loopback, is_wildcard
-from flexosip.net.failures import bind_failure, connect_failure, connect_timeout, lookup_failure
+from flexosip.net.address import Address, canonical_ip, is_ipv6, is_loopback, is_wildcard
+from flexosip.net.failures import bind_failure, connect_failure, connect_timeout
 from flexosip.simulation.datagram import VirtualDatagramEndpoint, VirtualMediaSocket
 from flexosip.simulation.stream import VirtualConnection, VirtualListener
 
 if TYPE_CHECKING:
+    from flexosip.net.dns_records import DnsAnswer, RecordKind
     from flexosip.net.network import DatagramReceiver, ErrorReceiver, StreamConnection, TimerHandle
     from flexosip.simulation.nat import VirtualNat
     from flexosip.simulation.network import VirtualNetwork
@@ -122,11 +122,11 @@ class VirtualHost:
         numeric = canonical_ip(host)
         if numeric is not None:
             return [numeric]
-        await asyncio.sleep(self.network.lookup_delay)
-        known = self.network.addresses_of(host) if is_host_name(host) else ()
-        if not known:
-            raise lookup_failure(host, socket.gaierror(socket.EAI_NONAME, "name or service not known"))
-        return list(known)
+        return await self.network.dns.resolve(host)
+
+    async def resolve_dns(self, name: str, kind: RecordKind) -> DnsAnswer:
+        """The records of a name in the network's `dns`."""
+        return await self.network.dns.resolve_dns(name, kind)
 
     def local_address(self, remote_ip: str) -> str:
         """The own address from which packets to `remote_ip` leave."""

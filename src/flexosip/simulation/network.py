@@ -22,6 +22,7 @@ from flexosip.simulation.clock import VirtualClock
 from flexosip.simulation.datagram import VirtualDatagramEndpoint, VirtualMediaSocket
 from flexosip.simulation.host import VirtualHost
 from flexosip.simulation.link import Link, LinkSettings, Packet
+from flexosip.simulation.names import VirtualDns
 from flexosip.simulation.nat import VirtualNat
 
 __all__ = ["VirtualNetwork"]
@@ -57,6 +58,8 @@ class VirtualNetwork:
         self.seed = seed
         self.icmp = icmp
         self.segment = segment
+        self.dns = VirtualDns(self)
+        """Name servers: records other than addresses, and failures; addresses are given by `name`"""
         self.lookup_delay = 0.0
         """seconds that a look-up of a name takes"""
         self.settings = LinkSettings(loss=loss, duplicate=duplicate, reorder=reorder, delay=delay, jitter=jitter)
