@@ -8,7 +8,7 @@ RFC 3261 §18
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from flexosip.errors import NetworkError
@@ -17,6 +17,7 @@ from flexosip.net.datagram_flows import DatagramFlows
 from flexosip.net.listening import DEFAULT_LISTEN, Binder
 from flexosip.net.locator import Done, Locator
 from flexosip.net.network import Network, TimerHandle
+from flexosip.net.server_location import RandomSource
 from flexosip.net.stream_flows import StreamFlows, StreamLimits
 from flexosip.sansio import Scheduler
 from flexosip.sip.flow import Flow
@@ -56,6 +57,7 @@ class SipDriver:
         receive_message: gets each message framed out of a stream, and its flow.
         flow_failed: told when a connection is over, or ICMP or the kernel says that nothing gets through.
         limits: bounds of TCP connections.
+        random: draws among servers that share a load.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class SipDriver:
         receive_message: Callable[[bytes, Flow], None],
         flow_failed: Callable[[Flow, Exception], None],
         limits: StreamLimits | None = None,
+        random: RandomSource | None = None,
     ) -> None:
         self.network = network
         self.scheduler = scheduler
@@ -82,7 +85,7 @@ class SipDriver:
             malformed=self._malformed,
             failed=self._stream_failed,
         )
-        self._locator = Locator(network, self._datagrams, self._streams)
+        self._locator = Locator(network, self._datagrams, self._streams, random)
         self._timer: TimerHandle | None = None
         self._timer_when = 0.0
         self._firing = False
@@ -174,6 +177,29 @@ class SipDriver:
             done: called with `(flow, None)` or `(None, error)`: at once where nothing has to be waited for, else later.
         """
         self._locator.locate(uri, size, preferred, done)
+
+    def locate_next(self, uri: SipUri, size: int, tried: Collection[Flow], done: Done) -> None:
+        """As `locate`, for a request that the servers of `tried` have failed; `done` gets an error when there is no other."""
+        self._locator.next_after(uri, size, [flow.remote for flow in tried], done)
+
+    def has_other(self, uri: SipUri, tried: Collection[Flow]) -> bool:
+        """Whether `locate_next` would find a server, as far as that is known without asking."""
+        return self._locator.has_other(uri, [flow.remote for flow in tried])
+
+    def is_first(self, uri: SipUri, flow: Flow) -> bool:
+        """Whether `flow` leads to the server that comes first."""
+        return self._locator.is_first(uri, flow)
+
+    def server_failed(self, flow: Flow, seconds: float | None = None) -> None:
+        """Try the other end of `flow` last for some time; it may have said for how long (Retry-After)."""
+        if seconds is None:
+            self._locator.dead.add(flow.remote)
+        else:
+            self._locator.dead.add(flow.remote, seconds)
+
+    def network_changed(self) -> None:
+        """Believe nothing that was learned in another network: names, servers that failed."""
+        self._locator.network_changed()
 
     def _datagram_failed(self, flow: Flow, error: NetworkError) -> None:
         self._locator.failed(flow.remote)

@@ -1,9 +1,9 @@
-"""Where a request goes: from a URI to a flow, by transport, address family, name and size of the message.
+"""Where a request goes: from a URI to a flow, by server, transport, address family and size of the message.
 
 Numeric addresses and UDP, names looked up a moment ago and connections that exist are found at once; the rest takes a task.
-SRV and NAPTR records are not asked for.
+Servers that failed lately are tried last, and a request that one of them failed goes on to the next (`next_after`).
 
-RFC 3263 §4; RFC 3261 §18.1.1
+RFC 3263 §4; RFC 3261 §18.1.1; RFC 8305 (both address families over TCP)
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
+import random as random_module
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from flexosip.errors import FlexosipError, NetworkError
-from flexosip.net.address import Address, canonical_ip, format_address, is_ipv6
+from flexosip.net.address import Address, format_address, is_ipv6
 from flexosip.net.datagram_flows import DatagramFlows
+from flexosip.net.dead_servers import DeadServers
+from flexosip.net.happy_eyeballs import connect_first
+from flexosip.net.names import Names
 from flexosip.net.network import Network
+from flexosip.net.server_location import RandomSource, ServerLocation, Target
 from flexosip.net.stream_flows import StreamFlows
 from flexosip.sip.flow import Flow
 from flexosip.sip.uri import SipUri
@@ -29,26 +34,17 @@ logger = logging.getLogger(__name__)
 
 Done = Callable[[Flow | None, Exception | None], None]
 
-_SIP_PORT = 5060
 _LARGEST_DATAGRAM = 1300
 """RFC 3261 §18.1.1: larger requests go over a transport with congestion control where the path MTU is not known."""
 
 _CONNECT_TIMEOUT = 5.0
-"""Seconds for one address; then the next is tried."""
+"""Seconds for one server; then the next is tried."""
 
 _UPGRADE_TIMEOUT = 2.0
 """Seconds for TCP where UDP is to be had instead."""
 
 _NO_TCP_LIFETIME = 300.0
 """Seconds for which a peer that did not take TCP is not asked again."""
-
-_DEAD_LIFETIME = 30.0
-"""Seconds for which an address that failed is tried last (RFC 3263 §4.3)."""
-
-_NAME_LIFETIME = 30.0
-"""Seconds for which an address is believed: the system does not tell how long it is good."""
-
-_REMEMBERED = 1024
 
 _PRIVATE = tuple(
     ipaddress.ip_network(network)
@@ -57,28 +53,44 @@ _PRIVATE = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
-    host: str
-    port: int
-    transport: str | None
-    """as the URI says"""
+class _Wish:
+    """What is looked for."""
+
+    uri: SipUri
     transports: tuple[str, ...]
-    """in the order in which they are tried"""
-    upgraded: bool
-    """TCP only because of the size"""
+    """in the order of our preference; one only where the URI says so"""
+    large: bool
+    """too large for a datagram"""
+    preferred: Flow | None
+    tried: frozenset[Address] = frozenset()
+    """servers that failed this request"""
+
+    def ways(self, target: Target) -> tuple[str, ...]:
+        """The transports for a server, in the order in which they are tried."""
+        if self.large and target.transport == "udp" and self.uri.transport is None:
+            return ("tcp", "udp")
+        return (target.transport,)
+
+    def upgrades(self, target: Target) -> bool:
+        """True if TCP is taken only because of the size."""
+        return len(self.ways(target)) > 1
 
 
 class Locator:
-    """Finds flows for the requests of one driver."""
+    """Finds flows for the requests of one driver.
 
-    def __init__(self, network: Network, datagrams: DatagramFlows, streams: StreamFlows) -> None:
+    Args:
+        random: draws among servers of one priority.
+    """
+
+    def __init__(self, network: Network, datagrams: DatagramFlows, streams: StreamFlows, random: RandomSource | None = None) -> None:
         self._network = network
         self._datagrams = datagrams
         self._streams = streams
-        self._names: dict[str, tuple[float, list[str]]] = {}
-        self._lookups: dict[str, asyncio.Task[list[str]]] = {}
-        self._dead: dict[Address, float] = {}
-        self._no_tcp: dict[Address, float] = {}
+        self._names = Names(network)
+        self._location = ServerLocation(network, self._names, random or random_module.SystemRandom())
+        self.dead = DeadServers(network.time)
+        self._no_tcp = DeadServers(network.time)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -89,30 +101,51 @@ class Locator:
             preferred: taken if it lives and leads there.
             done: called once with a flow or an error, at once or later.
         """
-        if self._closed:
-            done(None, NetworkError("The sockets have been closed."))
-            return
+        self._start(uri, size, preferred, (), done)
+
+    def next_after(self, uri: SipUri, size: int, tried: Collection[Address], done: Done) -> None:
+        """Find the flow to the next server for a request that those at `tried` have failed (RFC 3263 §4.3).
+
+        Args:
+            done: as for `locate`; gets a `NetworkError` when there is no other server.
+        """
+        self._start(uri, size, None, tried, done)
+
+    def has_other(self, uri: SipUri, tried: Collection[Address]) -> bool:
+        """Whether `next_after` would find a server, as far as that is known without asking."""
+        return any(
+            (ip, target.port) not in tried and self._speaks(ip)
+            for target in self._remembered(uri)
+            for ip in self._names.remembered(target.host) or ()
+        )
+
+    def is_first(self, uri: SipUri, flow: Flow) -> bool:
+        """Whether `flow` leads to the server that comes first; True also where that is not known."""
+        targets = self._remembered(uri)
+        addresses = self._names.remembered(targets[0].host) if targets else None
+        return addresses is None or (flow.remote[0] in addresses and flow.remote[1] == targets[0].port)
+
+    def _remembered(self, uri: SipUri) -> tuple[Target, ...]:
         try:
-            target = self._target(uri, size)
-            flow = self._find_now(target, preferred)
-        except FlexosipError as error:
-            done(None, error)
-            return
-        if flow is not None:
-            done(flow, None)
-            return
-        task = asyncio.get_running_loop().create_task(self._find_later(target, preferred, done))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            return self._location.remembered(uri, self._transports(uri))
+        except FlexosipError:
+            return ()
 
     def failed(self, remote: Address) -> None:
         """Try `remote` last for some time."""
-        _remember(self._dead, remote, self._network.time() + _DEAD_LIFETIME)
+        self.dead.add(remote)
+
+    def network_changed(self) -> None:
+        """Believe nothing that was learned in another network."""
+        self._names.forget()
+        self._location.forget()
+        self.dead.clear()
+        self._no_tcp.clear()
 
     async def close(self) -> None:
         """Give up what is under way."""
         self._closed = True
-        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._lookups.values()]
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._names.tasks, *self._location.tasks]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -120,88 +153,140 @@ class Locator:
 
     # -- which transport and address ---------------------------------------------------------------------------------
 
-    def _target(self, uri: SipUri, size: int) -> _Target:
+    def _start(self, uri: SipUri, size: int, preferred: Flow | None, tried: Collection[Address], done: Done) -> None:
+        if self._closed:
+            done(None, NetworkError("The sockets have been closed."))
+            return
+        try:
+            wish = _Wish(uri, self._transports(uri), size > _LARGEST_DATAGRAM, preferred, frozenset(tried))
+            flow = self._find_now(wish)
+        except FlexosipError as error:
+            done(None, error)
+            return
+        if flow is not None:
+            done(flow, None)
+            return
+        task = asyncio.get_running_loop().create_task(self._find_later(wish, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _transports(self, uri: SipUri) -> tuple[str, ...]:
+        """What may be used for `uri`, the preferred first."""
         if uri.scheme == "sips":
             raise NetworkError("sips addresses need TLS, which is not supported.", advice="Use a sip: address.")
         transport = uri.transport
         if transport not in (None, "udp", "tcp"):
             raise NetworkError(f"The transport {transport!r} is not supported.", advice="Use udp or tcp.")
-        host = (uri.parameter("maddr") or uri.host).rstrip(".")
-        port = uri.port or _SIP_PORT
-        upgraded = False
-        transports: tuple[str, ...]
-        if transport == "tcp":
-            transports = ("tcp",)
-        elif not self._datagrams.addresses:
-            transports = ("tcp",) if transport is None else ()
-        elif size > _LARGEST_DATAGRAM:
-            transports, upgraded = ("tcp", "udp"), True
-        else:
-            transports = ("udp",)
-        if not transports:
+        if transport != "tcp" and not self._datagrams.addresses:
+            if transport is None:
+                return ("tcp",)
             raise NetworkError("No UDP socket is open.", advice="Use tcp, or listen on UDP too.")
-        return _Target(canonical_ip(host) or host, port, transport, transports, upgraded)
+        return ("udp", "tcp") if transport is None else (transport,)
 
-    def _find_now(self, target: _Target, preferred: Flow | None) -> Flow | None:
+    def _find_now(self, wish: _Wish) -> Flow | None:
         """A flow that is to be had without waiting, or None."""
-        addresses = self._known_addresses(target.host)
-        if addresses is None:
+        targets = self._location.find_now(wish.uri, wish.transports)
+        if targets is None:
             return None
+        found = []
+        for target in targets:
+            addresses = self._names.addresses_now(target.host)
+            if addresses is None:
+                return None
+            found.append((target, addresses))
+        if self._takes_preferred(wish, found):
+            return wish.preferred
         failure: NetworkError | None = None
-        if preferred is not None and self._leads_to(preferred, target, addresses):
-            return preferred
-        for ip in self._in_order(addresses, target.port):
-            remote = (ip, target.port)
-            if target.transports[0] == "tcp":
-                flow = self._streams.existing(remote)
-                if flow is not None:
-                    return flow
-                if not (target.upgraded and self._knows_no_tcp(remote)):
-                    return None
-            try:
-                return self._datagrams.flow_to(remote)
-            except NetworkError as error:
-                failure = failure or error
-        raise failure or self._no_socket(target.host)
+        for target, ips in self._in_order(found, wish):
+            for ip in ips:
+                remote = (ip, target.port)
+                if wish.ways(target)[0] != "udp":
+                    flow = self._streams.existing(remote)
+                    if flow is not None:
+                        return flow
+                    if not (wish.upgrades(target) and remote in self._no_tcp):
+                        return None
+                try:
+                    return self._datagrams.flow_to(remote)
+                except NetworkError as error:
+                    failure = failure or error
+        raise failure or self._nothing_left(found, wish)
 
-    async def _find_later(self, target: _Target, preferred: Flow | None, done: Done) -> None:
+    async def _find_later(self, wish: _Wish, done: Done) -> None:
         flow: Flow | None = None
         failure: Exception | None = None
         try:
-            flow = await self._find(target, preferred)
+            flow = await self._find(wish)
         except FlexosipError as error:
             failure = error
         done(flow, failure)
 
-    async def _find(self, target: _Target, preferred: Flow | None) -> Flow:
-        addresses = await self._addresses(target.host)
-        if preferred is not None and self._leads_to(preferred, target, addresses):
-            return preferred
+    async def _find(self, wish: _Wish) -> Flow:
+        targets = await self._location.find(wish.uri, wish.transports)
+        found: list[tuple[Target, list[str]]] = []
         failure: NetworkError | None = None
-        ordered = self._in_order(addresses, target.port)
-        for transport in target.transports:
-            for ip in ordered:
-                remote = (ip, target.port)
+        hosts = list(dict.fromkeys(target.host for target in targets))
+        answers = dict(zip(hosts, await asyncio.gather(*(self._addresses(host) for host in hosts)), strict=True))
+        for target in targets:
+            addresses = answers[target.host]
+            if isinstance(addresses, NetworkError):
+                failure = failure or addresses
+            else:
+                found.append((target, addresses))
+        if self._takes_preferred(wish, found):
+            assert wish.preferred is not None
+            return wish.preferred
+        if not found and failure is not None:
+            raise failure
+        for target, ips in self._in_order(found, wish):
+            for way in wish.ways(target):
                 try:
-                    if transport == "udp":
-                        return self._datagrams.flow_to(remote)
-                    if not (target.upgraded and self._knows_no_tcp(remote)):
-                        return await self._streams.connect(remote, _UPGRADE_TIMEOUT if target.upgraded else _CONNECT_TIMEOUT)
+                    return await self._take(target, ips, way, wish)
                 except NetworkError as error:
                     failure = failure or error
-                    self._note_failure(remote, transport, target, error)
-        raise failure or self._no_socket(target.host)
+        raise failure or self._nothing_left(found, wish)
 
-    def _note_failure(self, remote: Address, transport: str, target: _Target, error: NetworkError) -> None:
-        now = self._network.time()
-        if transport == "tcp" and target.upgraded:
-            _remember(self._no_tcp, remote, now + _NO_TCP_LIFETIME)
-            logger.warning("a large request to %s goes by UDP, because TCP failed: %s", format_address(remote), error)
-        else:
-            _remember(self._dead, remote, now + _DEAD_LIFETIME)
+    async def _take(self, target: Target, ips: list[str], way: str, wish: _Wish) -> Flow:
+        remotes = [(ip, target.port) for ip in ips]
+        failure: NetworkError | None = None
+        if way == "udp":
+            for remote in remotes:
+                try:
+                    return self._datagrams.flow_to(remote)
+                except NetworkError as error:
+                    failure = failure or error
+                    self.dead.add(remote)
+            raise failure or self._no_socket(target.host)
+        upgraded = wish.upgrades(target)
+        if upgraded:
+            remotes = [remote for remote in remotes if remote not in self._no_tcp]
+        timeout = _UPGRADE_TIMEOUT if upgraded else _CONNECT_TIMEOUT
 
-    def _leads_to(self, flow: Flow, target: _Target, addresses: list[str]) -> bool:
-        if not flow.alive or target.transport not in (None, flow.transport) or (target.upgraded and not flow.reliable):
+        def refused(remote: Address, error: NetworkError) -> None:
+            if upgraded:
+                self._no_tcp.add(remote, _NO_TCP_LIFETIME)
+                logger.warning("a large request to %s goes by UDP, because TCP failed: %s", format_address(remote), error)
+            else:
+                self.dead.add(remote)
+
+        return await connect_first(remotes, lambda remote: self._streams.connect(remote, timeout), refused)
+
+    async def _addresses(self, host: str) -> list[str] | NetworkError:
+        try:
+            return await self._names.addresses(host)
+        except NetworkError as error:
+            return error
+
+    def _takes_preferred(self, wish: _Wish, found: list[tuple[Target, list[str]]]) -> bool:
+        flow = wish.preferred
+        if flow is None or not any(self._leads_to(flow, wish, *each) for each in found):
+            return False
+        # What has just failed is no good first try while there is another server.
+        return flow.remote not in self.dead or not self.has_other(wish.uri, (flow.remote,))
+
+    def _leads_to(self, flow: Flow, wish: _Wish, target: Target, addresses: list[str]) -> bool:
+        free = wish.uri.transport is None and wish.uri.scheme == "sip"
+        if not flow.alive or not (free or flow.transport in wish.transports) or (wish.upgrades(target) and not flow.reliable):
             return False
         host, port = flow.remote
         if host in addresses:
@@ -210,62 +295,34 @@ class Locator:
         # A peer behind a NAT names an address that only its own network knows: it is reached where its packets come from.
         return len(addresses) == 1 and _is_private(addresses[0]) and not _is_private(host)
 
-    def _in_order(self, addresses: list[str], port: int) -> list[str]:
-        """The addresses that we can speak to, those that failed lately last.
+    def _in_order(self, found: list[tuple[Target, list[str]]], wish: _Wish) -> Iterator[tuple[Target, list[str]]]:
+        """The servers with the addresses that we can speak to and have not tried: those that failed lately last, in a second round.
 
         Raises:
             NetworkError: we listen in none of their families.
         """
-        now = self._network.time()
-        usable = [ip for ip in addresses if self._datagrams.speaks(ip) or self._streams.listening_port(ip) is not None]
-        if not usable:
-            raise self._no_socket(addresses[0])
-        return sorted(usable, key=lambda ip: self._dead.get((ip, port), 0.0) > now)
+        usable = [(target, [ip for ip in addresses if self._speaks(ip)]) for target, addresses in found]
+        if not any(addresses for _, addresses in usable):
+            raise self._no_socket(found[0][1][0] if found and found[0][1] else wish.uri.host)
+        for dead in (False, True):
+            for target, addresses in usable:
+                left = [ip for ip in addresses if (ip, target.port) not in wish.tried and ((ip, target.port) in self.dead) == dead]
+                if left:
+                    yield target, left
+
+    def _speaks(self, ip: str) -> bool:
+        return self._datagrams.speaks(ip) or self._streams.listening_port(ip) is not None
+
+    def _nothing_left(self, found: list[tuple[Target, list[str]]], wish: _Wish) -> NetworkError:
+        if wish.tried:
+            return NetworkError(f"{wish.uri.host} has no other server.")
+        return self._no_socket(found[0][0].host if found else wish.uri.host)
 
     def _no_socket(self, host: str) -> NetworkError:
         family = "IPv6" if is_ipv6(host) else "IPv4"
         return NetworkError(
             f"{host} is reached by {family} only, and no {family} socket that leads there is open.", advice=f"Listen by {family} too."
         )
-
-    def _knows_no_tcp(self, remote: Address) -> bool:
-        return self._no_tcp.get(remote, 0.0) > self._network.time()
-
-    # -- names -----------------------------------------------------------------------------------------------------
-
-    def _known_addresses(self, host: str) -> list[str] | None:
-        if canonical_ip(host) is not None:
-            return [host]
-        known = self._names.get(host)
-        return known[1] if known is not None and known[0] > self._network.time() else None
-
-    async def _addresses(self, host: str) -> list[str]:
-        known = self._known_addresses(host)
-        if known is not None:
-            return known
-        lookup = self._lookups.get(host)
-        if lookup is None:
-            lookup = self._lookups[host] = asyncio.get_running_loop().create_task(self._look_up(host))
-            lookup.add_done_callback(lambda done: self._look_up_done(host, done))
-        return await asyncio.shield(lookup)
-
-    def _look_up_done(self, host: str, task: asyncio.Task[list[str]]) -> None:
-        self._lookups.pop(host, None)
-        if not task.cancelled():
-            task.exception()  # those who wait for it get it; if all of them were cancelled, nobody needs it
-
-    async def _look_up(self, host: str) -> list[str]:
-        addresses = await self._network.resolve(host)
-        if len(self._names) >= _REMEMBERED:
-            self._names.clear()
-        self._names[host] = (self._network.time() + _NAME_LIFETIME, addresses)
-        return addresses
-
-
-def _remember(table: dict[Address, float], remote: Address, until: float) -> None:
-    if len(table) >= _REMEMBERED:
-        table.clear()
-    table[remote] = until
 
 
 def _is_private(ip: str) -> bool:

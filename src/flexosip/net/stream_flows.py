@@ -87,6 +87,7 @@ class StreamFlows:
         self._connections: dict[int, SipConnection] = {}  # by identity, in the order of their age
         self._by_remote: dict[Address, SipConnection] = {}
         self._opening: dict[Address, asyncio.Task[SipConnection]] = {}
+        self._waiting: dict[Address, int] = {}
         self._complained = -_COMPLAIN_EVERY
         self._closed = False
         self._all_gone: asyncio.Event | None = None
@@ -193,8 +194,18 @@ class StreamFlows:
             task = asyncio.get_running_loop().create_task(self._open(remote, timeout, local))
             self._opening[remote] = task
             task.add_done_callback(lambda done: self._open_done(remote, done))
-        # Several requests may wait for one connection, and one of them may be cancelled.
-        return (await asyncio.shield(task)).flow
+        # Several requests may wait for one connection, and one of them may be cancelled; with the last one the connection is.
+        self._waiting[remote] = self._waiting.get(remote, 0) + 1
+        try:
+            return (await asyncio.shield(task)).flow
+        except asyncio.CancelledError:
+            if self._waiting[remote] == 1:
+                task.cancel()
+            raise
+        finally:
+            self._waiting[remote] -= 1
+            if not self._waiting[remote]:
+                del self._waiting[remote]
 
     def _open_done(self, remote: Address, task: asyncio.Task[SipConnection]) -> None:
         self._opening.pop(remote, None)

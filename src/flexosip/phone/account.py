@@ -176,6 +176,12 @@ class Account:
         """Route of our requests as the registrar wants it (RFC 3608)."""
         return self.registration.service_route if self.registration is not None else ()
 
+    @property
+    def flow(self) -> Flow | None:
+        """The way to the server at which we are registered: calls take it too, until we register elsewhere."""
+        registration = self.registration
+        return registration.flow if registration is not None and registration.registered else None
+
     def start(self) -> None:
         """Begin to register; harmless when it runs."""
         if self.registration is None:

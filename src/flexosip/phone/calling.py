@@ -118,6 +118,7 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
         handler=session,
         contact=account.contact if account is not None else phone.contact,
         body=session.offer,
+        preferred=account.flow if account is not None and ours else None,
     )
 
 

@@ -63,8 +63,10 @@ class Signalling:
             receive_datagram=self._receive_datagram,
             receive_message=self._receive_message,
             flow_failed=self._flow_failed,
+            random=self.random,
         )
         self.core = UserAgentCore(self.scheduler, self._transmit, self._locate, random=self.random)
+        self.core.servers = self.driver
         self.driver.receive_malformed = self.core.receive_malformed
         self._configure_core()
         # Before the engine: what raises here must not leave it taken.

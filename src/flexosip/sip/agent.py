@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flexosip.sip.client_transaction import InviteClientTransaction
     from flexosip.sip.dialog import Dialog
     from flexosip.sip.digest import DigestClient
+    from flexosip.sip.failover import OtherServers
     from flexosip.sip.flow import Flow
     from flexosip.sip.headers import NameAddr
     from flexosip.sip.invite import InviteHandler, InviteUsage
@@ -107,6 +108,8 @@ class UserAgentCore:
         self.scheduler = scheduler
         self.random = random
         self.locate = locate
+        self.servers: OtherServers | None = None
+        """The other servers of a next hop, for when one fails; None: there are none."""
         self.stack = stack = stack or SipStack(scheduler, transmit, random=random, timers=timers)
         stack.on_request = self._receive_request
         stack.on_ack = self._receive_ack
@@ -201,6 +204,7 @@ class UserAgentCore:
         preferred: Flow | None = None,
         trusted: str | None = None,
         next_cseq: Callable[[], int] | None = None,
+        has_other_server: bool = False,
     ) -> OutgoingRequest:
         """Send a request and answer its challenges; see `OutgoingRequest` for the arguments."""
         if self.product is not None and "User-Agent" not in request.headers:
@@ -216,6 +220,7 @@ class UserAgentCore:
             preferred=preferred,
             trusted=trusted,
             next_cseq=next_cseq,
+            has_other_server=has_other_server,
         )
         outgoing.start()
         return outgoing
@@ -229,6 +234,7 @@ class UserAgentCore:
         handler: InviteHandler,
         contact: Callable[[Flow], NameAddr],
         body: Callable[[Flow], bytes | None],
+        preferred: Flow | None = None,
     ) -> OutgoingInvite:
         """Call somebody.
 
@@ -238,8 +244,9 @@ class UserAgentCore:
             auth: credentials for challenges, or None.
             handler: is told what happens.
             contact, body: called once the flow is known; a body of None makes the other side offer (RFC 3264 §4).
+            preferred: a flow to use if it leads to the next hop.
         """
-        usage = OutgoingInvite(self, request, next_hop, auth=auth, handler=handler, contact=contact, body=body)
+        usage = OutgoingInvite(self, request, next_hop, auth=auth, handler=handler, contact=contact, body=body, preferred=preferred)
         usage.start()
         return usage
 

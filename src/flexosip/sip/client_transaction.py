@@ -53,7 +53,7 @@ class ClientTransaction:
     """
 
     __slots__ = (
-        "_data", "_deadline", "_interval", "_layer", "_on_failure", "_on_response", "_timer", "expires", "flow",
+        "_data", "_deadline", "_impatience", "_interval", "_layer", "_on_failure", "_on_response", "_timer", "expires", "flow",
         "key", "request", "state",
     )  # fmt: skip
 
@@ -78,6 +78,7 @@ class ClientTransaction:
         self._on_response: Callable[[Response], None] | None = on_response
         self._on_failure: Callable[[TransactionFailure], None] | None = on_failure
         self._timer: Timer | None = None
+        self._impatience: Timer | None = None
         self._interval = 0.0
         self._deadline = 0.0
         self.expires = 0.0
@@ -128,6 +129,16 @@ class ClientTransaction:
         if callback is not None:
             callback(failure)
 
+    def limit_silence(self, seconds: float, on_silence: Callable[[], None]) -> None:
+        """Call `on_silence` unless there is some response before: another server is to be tried then."""
+        self._impatience = self._layer.scheduler.call_later(seconds, on_silence)
+
+    def accept_silence(self) -> None:
+        """Something came, or nobody is to be tried any more."""
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
+
     def abandon(self) -> None:
         """Nobody wants the outcome any more; the transaction still obeys its timers."""
         self._on_response = _ignore_response
@@ -140,6 +151,7 @@ class ClientTransaction:
         was_pending = self.is_pending
         self.state = _TERMINATED
         self._cancel_timer()
+        self.accept_silence()
         self._forget()
         if was_pending:
             self._layer.client_settled()
@@ -253,6 +265,20 @@ class InviteClientTransaction(ClientTransaction):
         """Answer repetitions of the 2xx with that To tag by sending `ack` again, without asking (RFC 3261 §13.2.2.4)."""
         if self.state is _ACCEPTED:
             self._acks[remote_tag] = (flow, ack)
+
+    def supersede(self, on_response: Callable[[Response], None]) -> None:
+        """Another server gets the request: repeat it no more, but let somebody see what may still come until 64*T1 are over."""
+        if self.state is _CALLING:
+            self._data = b""
+            self._on_response = on_response
+            self._on_failure = None
+            self.end_at(self._deadline)
+
+    def end_at(self, when: float) -> None:
+        """End without a word if there is no final response by then."""
+        if self.is_pending:
+            self._cancel_timer()
+            self._timer = self._layer.scheduler.call_at(when, self.terminate)
 
     def hand_over(self, on_response: Callable[[Response], None]) -> None:
         """Let somebody else have the 2xx of further forks; the call itself need not live as long as the transaction."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flexosip.sip.dialog import Dialog
     from flexosip.sip.message import Request
-    from flexosip.sip.outgoing_request import Result
+    from flexosip.sip.outgoing_request import OutgoingRequest, Result
     from flexosip.sip.server_transaction import ServerTransaction
 
 __all__ = ["SDP", "InviteHandler", "InviteState", "InviteUsage", "UsageEnd"]
@@ -173,7 +173,15 @@ class InviteUsage(ChangingUsage):
     def _send(self, request: Request, on_final: Callable[[Result], None]) -> None:
         dialog = self._require_dialog()
         trusted = self.flow.remote[0] if self.flow is not None else None
-        self._core.send_in_dialog(dialog, request, auth=self.auth, on_final=on_final, flow=self.flow, trusted=trusted)
+        outgoing: OutgoingRequest | None = None
+
+        def answered(result: Result) -> None:
+            if outgoing is not None and outgoing.moved and not isinstance(result, TransactionFailure):
+                # Another server of the next hop works for the one that failed: what follows goes there at once.
+                self.flow = outgoing.flow
+            on_final(result)
+
+        outgoing = self._core.send_in_dialog(dialog, request, auth=self.auth, on_final=answered, flow=self.flow, trusted=trusted)
 
     def check_reinvite_result(self, result: Result) -> None:
         """End the call when a re-INVITE shows that the other side does not know it any more."""

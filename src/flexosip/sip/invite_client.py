@@ -53,6 +53,7 @@ class OutgoingInvite(InviteUsage):
         handler: InviteHandler,
         contact: Callable[[Flow], NameAddr],
         body: Callable[[Flow], bytes | None],
+        preferred: Flow | None = None,
     ) -> None:
         super().__init__(core, request, None)
         self.handler = handler
@@ -68,7 +69,14 @@ class OutgoingInvite(InviteUsage):
         if core.product is not None and "User-Agent" not in request.headers:
             request.headers.add("User-Agent", core.product)
         self._outgoing = OutgoingRequest(
-            core, request, next_hop, auth=auth, on_final=self._on_final, on_provisional=self._on_provisional, prepare=self._prepare
+            core,
+            request,
+            next_hop,
+            auth=auth,
+            on_final=self._on_final,
+            on_provisional=self._on_provisional,
+            prepare=self._prepare,
+            preferred=preferred,
         )
 
     def start(self) -> None:

@@ -1,9 +1,9 @@
 """One request of ours from the search for its next hop to its final response, with credentials when they are asked for.
 
-It is several client transactions one after the other: a 401 or 407 is followed by a new one with the next CSeq. Redirections (3xx)
-are not followed: they are the user's decision.
+It is several client transactions one after the other: a 401 or 407 is followed by a new one with the next CSeq, and a server that fails
+by one to the next server (`flexosip.sip.failover`). Redirections (3xx) are not followed: they are the user's decision.
 
-RFC 3261 §8.1, §22
+RFC 3261 §8.1, §22; RFC 3263 §4.3
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flexosip.sip.client_transaction import InviteClientTransaction
+from flexosip.sip.failover import SupersededInvite, has_failed, retry_after
 from flexosip.sip.message import Request, Response
 from flexosip.sip.transaction import TransactionFailure
 
@@ -31,6 +32,9 @@ Result = Response | TransactionFailure
 _LARGEST_DATAGRAM = 1300
 """Octets: what is larger goes over a congestion-controlled transport (RFC 3261 §18.1.1)."""
 _VIA_SIZE = 120
+_SILENCE = 8.0
+"""In units of T1, 4 s: how long a server may say nothing where there is another one; enough for four datagrams."""
+_MOST_SERVERS = 20
 
 
 class OutgoingRequest:
@@ -47,11 +51,12 @@ class OutgoingRequest:
         preferred: a flow to use if it leads to the next hop.
         trusted: the host that may see the credentials; None: whatever the next hop turns out to be.
         next_cseq: the CSeq number for a retry; by default one more.
+        has_other_server: True if the caller knows another server to try when this next hop is silent.
     """
 
     __slots__ = (
-        "_auth", "_core", "_finished", "_large", "_next_cseq", "_next_hop", "_on_final", "_on_provisional", "_prepare", "_trusted",
-        "flow", "request", "transaction",
+        "_auth", "_core", "_finished", "_large", "_next_cseq", "_next_hop", "_on_final", "_on_provisional", "_prepare",
+        "_stays", "_tried", "_trusted", "flow", "has_other_server", "moved", "request", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +72,7 @@ class OutgoingRequest:
         preferred: Flow | None = None,
         trusted: str | None = None,
         next_cseq: Callable[[], int] | None = None,
+        has_other_server: bool = False,
     ) -> None:
         self._core = core
         self.request = request
@@ -81,6 +87,11 @@ class OutgoingRequest:
         self._prepare = prepare
         self._trusted = trusted
         self._next_cseq = next_cseq
+        self.has_other_server = has_other_server
+        self.moved = False
+        """True once a server has failed and the request went to another."""
+        self._tried: list[Flow] = []
+        self._stays = False
         self._large = False
         self._finished = False
 
@@ -93,12 +104,15 @@ class OutgoingRequest:
     def stop(self) -> None:
         """Forget about it: nothing more is called, nothing more is tried."""
         self._finished = True
+        self._stop_impatience()
         if self.transaction is not None:
             self.transaction.abandon()
 
     def stop_retrying(self) -> None:
-        """Report the next final response whatever it is, also a challenge."""
+        """Report the next final response whatever it is, also a challenge, and ask no other server."""
         self._auth = None
+        self._stays = True
+        self._stop_impatience()
 
     @property
     def invite_transaction(self) -> InviteClientTransaction | None:
@@ -124,8 +138,69 @@ class OutgoingRequest:
         self._send(flow)
 
     def _send(self, flow: Flow) -> None:
+        core = self._core
         self.flow = flow
-        self.transaction = self._core.stack.send_request(self.request, flow, on_response=self._on_response, on_failure=self._finish)
+        self.transaction = core.stack.send_request(self.request, flow, on_response=self._on_response, on_failure=self._on_failure)
+        servers = core.servers
+        if self.has_other_server or (servers is not None and servers.has_other(self._next_hop, (*self._tried, flow))):
+            self.transaction.limit_silence(_SILENCE * core.stack.timers.t1, self._silent)
+
+    # -- other servers ------------------------------------------------------------------------------------------------
+
+    def _silent(self) -> None:
+        """Nothing at all came for a while, and there is another server."""
+        transaction = self.transaction
+        if self._finished or self._stays or transaction is None or not transaction.is_pending:
+            return
+        if isinstance(transaction, InviteClientTransaction):
+            transaction.supersede(SupersededInvite(self._core, transaction, self._auth))
+        else:
+            transaction.terminate()
+        self._on_failure(TransactionFailure(408, "Request Timeout"))
+
+    def _on_failure(self, failure: TransactionFailure) -> None:
+        if not self._move(failure):
+            self._finish(failure)
+
+    def _move(self, result: Result) -> bool:
+        """Go on to the next server after a failure of the present one (RFC 3263 §4.3); False if there is none."""
+        servers, flow = self._core.servers, self.flow
+        self._stop_impatience()
+        if servers is None or flow is None or not has_failed(result) or self._finished:
+            return False
+        servers.server_failed(flow, retry_after(result))
+        if flow not in self._tried:
+            self._tried.append(flow)
+        if self._stays or len(self._tried) >= _MOST_SERVERS or not servers.has_other(self._next_hop, self._tried):
+            return False
+
+        def located(other: Flow | None, error: Exception | None) -> None:
+            if self._finished:
+                return
+            if other is None or self._stays:
+                self._finish(result)
+                return
+            if self._trusted is not None and self._trusted == flow.remote[0]:
+                # The next hop's own servers are as good as the first of them.
+                self._trusted = other.remote[0]
+            self.moved = True
+            self._repeat()
+            self._located(other, None)
+
+        servers.locate_next(self._next_hop, estimated_size(self.request), self._tried, located)
+        return True
+
+    def _repeat(self) -> None:
+        """The same request once more, for a new transaction. REGISTER gets a new CSeq each time (RFC 3261 §10.2)."""
+        request = self.request.copy()
+        request.headers.remove_first_value("Via")
+        if request.method == "REGISTER" and self._next_cseq is not None:
+            request.headers.set("CSeq", f"{self._next_cseq()} REGISTER")
+        self.request = request
+
+    def _stop_impatience(self) -> None:
+        if self.transaction is not None:
+            self.transaction.accept_silence()
 
     def _trusts(self, flow: Flow) -> bool:
         # Whoever is called directly may challenge too: its realm says nothing, only the place where the request goes does.
@@ -137,10 +212,11 @@ class OutgoingRequest:
     def _on_response(self, response: Response) -> None:
         if self._finished and response.status >= 300:
             return
+        self._stop_impatience()
         if response.status < 200:
             if self._on_provisional is not None:
                 self._on_provisional(response)
-        elif response.status in (401, 407) and self._retry(response):
+        elif (response.status in (401, 407) and self._retry(response)) or (response.status == 503 and self._move(response)):
             return
         else:
             self._finish(response)
@@ -165,6 +241,7 @@ class OutgoingRequest:
 
     def _finish(self, result: Result) -> None:
         self._finished = True
+        self._stop_impatience()
         self._on_final(result)
 
 

@@ -227,6 +227,9 @@ class Registration:
 
         self._in_flight = expires
         flow = self.flow if self.flow is not None and self.flow.alive else None
+        if flow is not None and expires and core.servers is not None and not core.servers.is_first(self.next_hop, flow):
+            # Back to the server that comes first, if it is there again: between registrations we stay where we are.
+            flow = None
         core.request(
             request,
             self.next_hop,
