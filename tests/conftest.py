@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import pytest
 from hypothesis import settings
+
+from tests.interop.absent import absence_of, is_required
 
 # The checks that nothing is left behind, and the virtual clock and network, are for every test.
 from tests.leaks import nothing_is_left, pytest_runtest_call, pytest_runtest_makereport  # noqa: F401
@@ -16,17 +17,13 @@ from tests.virtual import clock, network  # noqa: F401
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-PEERS = {"sipp": "sip-tester", "baresip": "baresip-core", "kamailio": "kamailio"}
-"""Program of each real peer and the Debian package that brings it."""
-
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose peer is not installed, or fail it where the peers must be there."""
     for mark in item.iter_markers("peer"):
-        name = mark.args[0]
-        if shutil.which(name) is None:
-            message = f"peer {name} is absent (apt-get install {PEERS[name]})"
-            if os.environ.get("FLEXOSIP_REQUIRE_PEERS"):
+        message = absence_of(mark.args[0])
+        if message is not None:
+            if is_required(mark.args[0]):
                 pytest.fail(message, pytrace=False)
             pytest.skip(message)
 
