@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flexosip.errors import Busy as Busy
     from flexosip.errors import CallEnded as CallEnded
     from flexosip.errors import CallFailed as CallFailed
+    from flexosip.errors import CallReplaced as CallReplaced
     from flexosip.errors import CertificateError as CertificateError
     from flexosip.errors import CodecError as CodecError
     from flexosip.errors import ConfigurationError as ConfigurationError
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from flexosip.errors import RegistrationFailed as RegistrationFailed
     from flexosip.errors import RemoteProtocolError as RemoteProtocolError
     from flexosip.errors import ServerUnreachable as ServerUnreachable
+    from flexosip.errors import TransferRefused as TransferRefused
+    from flexosip.errors import TransferTimeout as TransferTimeout
     from flexosip.errors import Unavailable as Unavailable
     from flexosip.ivr.collect import Digits as Digits
     from flexosip.phone.account import Account as Account
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
     from flexosip.phone.phone import Phone as Phone
     from flexosip.phone.phone import RingResult as RingResult
     from flexosip.phone.playback import Playback as Playback
+    from flexosip.phone.transfer_values import ReplaceRequest as ReplaceRequest
+    from flexosip.phone.transfer_values import TransferRequest as TransferRequest
+    from flexosip.phone.transfer_values import TransferResult as TransferResult
+    from flexosip.sip.replaces import Replaces as Replaces
 
 __version__ = "0.1.0"
 
@@ -56,6 +63,7 @@ _HOMES = {
         "Busy",
         "CallEnded",
         "CallFailed",
+        "CallReplaced",
         "CertificateError",
         "CodecError",
         "ConfigurationError",
@@ -73,6 +81,8 @@ _HOMES = {
         "RegistrationFailed",
         "RemoteProtocolError",
         "ServerUnreachable",
+        "TransferRefused",
+        "TransferTimeout",
         "Unavailable",
     ),
     "flexosip.ivr.collect": ("Digits",),
@@ -81,6 +91,8 @@ _HOMES = {
     "flexosip.phone.events": ("CallEnd",),
     "flexosip.phone.phone": ("Phone", "RingResult"),
     "flexosip.phone.playback": ("Playback",),
+    "flexosip.phone.transfer_values": ("ReplaceRequest", "TransferRequest", "TransferResult"),
+    "flexosip.sip.replaces": ("Replaces",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

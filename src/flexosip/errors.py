@@ -6,7 +6,9 @@ FlexosipError                          every error: .explain() gives cause and n
 ├── AuthenticationError                credentials refused (registration or call)
 ├── RegistrationFailed                 .status .reason
 ├── CallFailed                         .status .reason
-│   └── Busy, Declined, NotFound, Unavailable, NoAnswer(TimeoutError)
+│   ├── Busy, Declined, NotFound, Unavailable, NoAnswer(TimeoutError)
+│   ├── TransferRefused, TransferTimeout(TimeoutError)
+│   └── CallReplaced                   .call: another phone took the ringing call over
 ├── CallEnded                          .end
 ├── NetworkError(ConnectionError)
 │   ├── ServerUnreachable(TimeoutError)
@@ -28,6 +30,7 @@ __all__ = [
     "Busy",
     "CallEnded",
     "CallFailed",
+    "CallReplaced",
     "CertificateError",
     "CodecError",
     "ConfigurationError",
@@ -45,6 +48,8 @@ __all__ = [
     "RegistrationFailed",
     "RemoteProtocolError",
     "ServerUnreachable",
+    "TransferRefused",
+    "TransferTimeout",
     "Unavailable",
     "call_failure",
 ]
@@ -174,6 +179,31 @@ class NoAnswer(CallFailed, TimeoutError):
     """It rang and nobody answered within `ring_timeout`."""
 
     advice = "Nobody answered. Ring longer (ring_timeout) or call another number."
+
+
+class TransferRefused(CallFailed):
+    """The other side does not let itself be transferred; the call goes on as before. `status` is its answer to the REFER."""
+
+    advice = (
+        "Many phones and providers do not allow transfers: 405 and 501 not implemented, 403 and 603 not allowed. "
+        "Ask for the permission there, or call the target yourself."
+    )
+
+
+class TransferTimeout(CallFailed, TimeoutError):
+    """The order to transfer was accepted, but nothing final was told of it in time; the call goes on as before."""
+
+    advice = "The target may still ring. Wait longer (timeout), or go on talking and try again."
+
+
+class CallReplaced(CallFailed):
+    """Another phone took the call over while it still rang (RFC 3891); `call` is the one to go on with."""
+
+    advice = "Go on with `error.call`, which is answered."
+
+    def __init__(self, call: Any) -> None:
+        super().__init__("Another phone has picked the call up.", status=487, reason="Replaced")
+        self.call = call
 
 
 class CallEnded(FlexosipError):

@@ -76,6 +76,7 @@ class Account:
         caller_id: the number that calls show, where it is not the account's address.
         identity_policy: where the provider wants that number: `from`, `ppi`, `pai`, `rpid`, `diversion`, or an `IdentityPolicy`, which
             also says how calls are made anonymous.
+        pickup_code: what is dialled before an extension to take its ringing call, for example `*8` or `**`; see `Phone.pickup`.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Account:
         register: bool = True,
         caller_id: str | None = None,
         identity_policy: IdentityPolicy | str = "from",
+        pickup_code: str | None = None,
     ) -> None:
         if transport is not None and transport not in TRANSPORTS:
             raise ConfigurationError(f"transport={transport!r}: allowed are {' and '.join(TRANSPORTS)}.")
@@ -111,6 +113,7 @@ class Account:
         if caller_id is not None:
             caller_address(caller_id, self, self.identity)
         self.expires = expires
+        self.pickup_code = checked_text(pickup_code, "pickup_code") if pickup_code is not None else None
         self.register = register
         self.transport = transport
         self.registrar = parse_server(registrar, "The registrar") if registrar is not None else None

@@ -19,6 +19,8 @@ from flexosip.phone.events import CallEnd, CallEvent, CallState
 from flexosip.phone.identity import call_identity
 from flexosip.phone.playback import Playback, Recording
 from flexosip.phone.session_requests import send_request
+from flexosip.phone.transfer_values import referred_by
+from flexosip.phone.transferring import transfer
 from flexosip.phone.values import checked_text, header_pairs
 from flexosip.sip.reason import status_of_cause
 from flexosip.sip.user_to_user import UserToUser, parse_user_to_user
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
     from flexosip.phone.session import CallSession
+    from flexosip.phone.transfer_values import TransferHandler, TransferResult
     from flexosip.sip.headers import Headers, NameAddr
     from flexosip.sip.identity import Identity
 
@@ -466,6 +469,62 @@ class Call:
             CallFailed: it refused; the call goes on as before.
         """
         await self._session.changes.hold(False)
+
+    async def transfer(
+        self, target: str | Call, *, hold: bool | None = None, timeout: float = 120.0, report: bool = True
+    ) -> TransferResult:
+        """Let the other side talk to somebody else instead of us (REFER); this call ends when the target has answered.
+
+        Cancelling the wait does not take the transfer back.
+
+        Args:
+            target: whom it shall call (blind transfer), or another answered call of ours, whose other side it shall be connected to
+                (attended transfer): then both calls end.
+            hold: put the parties on hold meanwhile. None: for an attended transfer only.
+            timeout: seconds that the target may ring.
+            report: False: do not ask how it goes (RFC 4488); the call is ended as soon as the other side has agreed.
+
+        Returns:
+            `confirmed` is True when the other side told that the target has answered. Else it hung up without telling: unknown, but
+            probably done.
+
+        Raises:
+            TransferRefused: the other side takes no transfers. Busy, Declined, NotFound, Unavailable, CallFailed: the target does not
+            answer. TransferTimeout: nothing final was told. After all these the call goes on as before, off hold.
+            InvalidState: the call is not answered, or given as its own target. CallEnded: it ended first.
+        """
+        other = target._session if isinstance(target, Call) else target
+        return await transfer(self._session, other, hold=hold, timeout=timeout, report=report)
+
+    def on_transfer(self, handler: TransferHandler) -> TransferHandler:
+        """Decorator: `handler(request)` decides whether the other side may transfer this call; see `Phone.on_refer`."""
+        self._session.transfer.on_transfer = handler
+        self._session.phone.transfers.announce()
+        return handler
+
+    @property
+    def transferred_to(self) -> Call | None:
+        """The call that the other side made us dial by transferring this one."""
+        called: Call | None = self._session.transfer.transferred_to
+        return called
+
+    @property
+    def replaces(self) -> Call | None:
+        """The call whose place this one has taken: the same conversation with another phone (RFC 3891)."""
+        replaced: Call | None = self._session.transfer.replaces
+        return replaced
+
+    @property
+    def replaced_by(self) -> Call | None:
+        """The call that has taken the place of this one."""
+        call: Call | None = self._session.transfer.replaced_by
+        return call
+
+    @property
+    def referred_by(self) -> NameAddr | None:
+        """Who sent the caller to us by a transfer, as the caller claims (RFC 3892); None: nobody."""
+        usage = self._session.usage
+        return referred_by(usage.request) if usage is not None else None
 
     async def request(self, method: str, body: bytes = b"", content_type: str | None = None, *, headers: Any = None) -> Any:
         """Send a request of your own within the call, for example INFO; returns the final `Response`.

@@ -9,6 +9,7 @@ from flexosip.errors import ConfigurationError, InvalidState
 from flexosip.phone.caller_id import caller_address, outgoing_identity
 from flexosip.phone.endings import own_headers
 from flexosip.phone.events import CallState
+from flexosip.phone.replacing import replaces_headers
 from flexosip.phone.session import CallSession
 from flexosip.phone.values import checked_text
 from flexosip.sip.answer_mode import alert_header, auto_answer_headers
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from flexosip.phone.call import Call
     from flexosip.phone.endings import HeaderArgument
     from flexosip.phone.phone import Phone
+    from flexosip.sip.replaces import Replaces
     from flexosip.sip.user_to_user import UserToUser
 
 __all__ = ["CallOptions", "create_call", "identity_towards", "next_hop", "place"]
@@ -40,6 +42,7 @@ class CallOptions:
     auto_answer: bool | float = False
     alert: str | None = None
     uui: bytes | str | UserToUser | None = None
+    replaces: Call | Replaces | str | None = None
 
 
 def create_call(phone: Phone, target: str | SipUri, options: CallOptions) -> Call:
@@ -77,6 +80,8 @@ def _invite_headers(uri: SipUri, options: CallOptions) -> tuple[tuple[str, str],
         pairs = (*auto_answer_headers(uri.host_port, seconds), *pairs)
     if options.subject is not None:
         pairs = (("Subject", checked_text(options.subject, "The subject")), *pairs)
+    if options.replaces is not None:
+        pairs = (*replaces_headers(options.replaces), *pairs)
     return pairs
 
 
@@ -106,7 +111,7 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
         call_id=signalling.core.stack.new_call_id(),
         cseq=phone.random.randrange(1, 10000),
         routes=account.service_route if account is not None and ours else (),
-        headers=(*phone.standard_headers, *identity.headers, *pairs),
+        headers=(*phone.standard_headers, *identity.headers, *session.transfer.headers, *pairs),
     )
     phone._sessions[session] = session.call = call
     session.state = CallState.CALLING

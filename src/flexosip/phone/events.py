@@ -10,6 +10,7 @@ from flexosip.sip.reason import cause_of_status
 
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
+    from flexosip.phone.call import Call
     from flexosip.sip.identity import Identity
 
 __all__ = [
@@ -26,8 +27,12 @@ __all__ = [
     "PlaybackFinished",
     "PlaybackStarted",
     "RecordingFinished",
+    "Replaced",
     "Resumed",
     "Ringing",
+    "TransferProgress",
+    "TransferRequested",
+    "Transferred",
 ]
 
 
@@ -163,6 +168,42 @@ class MediaSilent(CallEvent):
     """Nothing has arrived from the other side for `seconds`; an answered call is ended with that (`Phone(media_timeout=)`)."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress(CallEvent):
+    """We transfer this call, and the other side tells how its call to the target stands: 100 trying, 180 ringing (RFC 3515)."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred(CallEvent):
+    """We have transferred this call: the other side talks to `target`; `Ended` follows."""
+
+    target: str
+    status: int
+    """200: the target has answered. 202: the other side took the order and hung up without telling more, so it is probably done."""
+    confirmed: bool
+    """True if the other side told that the target has answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequested(CallEvent):
+    """The other side has transferred us, and we follow: `call` rings `target` now."""
+
+    target: str
+    referred_by: str | None
+    """Who sends us there, as it claims (RFC 3892)."""
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced(CallEvent):
+    """Another phone has taken our peer's place (RFC 3891): the conversation goes on in `call`, this one ends."""
+
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,16 @@ from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.media_session import MediaSession, parse_codecs
 from flexosip.phone.networks import Networks
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
+from flexosip.phone.pickup import DialogToPickUp, pick_up
+from flexosip.phone.replacing import receive_replacing
 from flexosip.phone.requests import RequestTable
 from flexosip.phone.ringing import RingOutcome, RingResult, ring_until
 from flexosip.phone.session import CallSession
 from flexosip.phone.settings import check_settings
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.targets import target_uri
+from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler
+from flexosip.phone.transfers import Transfers
 from flexosip.phone.values import checked_text, parse_server
 from flexosip.sdp import plain_address
 from flexosip.sip.headers import NameAddr
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from flexosip.sip.invite import InviteUsage
     from flexosip.sip.message import Request
     from flexosip.sip.registration import Registration, RegistrationEvent
+    from flexosip.sip.replaces import Replaces
     from flexosip.sip.user_to_user import UserToUser
 
 __all__ = ["Phone", "RingOutcome", "RingResult"]
@@ -64,6 +69,11 @@ class Phone:
         trusted_peers: addresses and networks, besides the servers of our accounts, whose word on who calls is believed (RFC 3325).
         max_calls: more calls at once are refused with 486; None: no limit.
         user_agent: text of the User-Agent header.
+        accept_transfers: whether the other side of a call may send us to somebody else (REFER). False: refused. True: we call whom it
+            names. Or a function of a `TransferRequest`, which is asked about requests from outside of calls too; see `on_refer`.
+        accept_replaces: whether a caller may take the place of the other side of a call (INVITE with Replaces). `auto`: who comes from
+            the account's server or from where the present peer is. True: whoever knows the call's id. False: never. Or a function of a
+            `ReplaceRequest`.
     """
 
     call_class: type[Call] = Call
@@ -93,6 +103,8 @@ class Phone:
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
+        accept_transfers: bool | TransferHandler = False,
+        accept_replaces: bool | str | ReplaceHandler = "auto",
     ) -> None:
         check_settings(srtp, transport, media_timeout)
         if aor is None and (password, registrar, auth_user) != (None, None, None):
@@ -109,6 +121,8 @@ class Phone:
         self.accounts: list[Account] = []
         self.requests = RequestTable()
         """Who answers requests outside of dialogs, by method; for rooms of the library."""
+        self.transfers = Transfers(self, accept_transfers, accept_replaces)
+        """Transfers by others; for rooms of the library."""
         self._callers = CallerPolicy(accept_from)
         self.trusted_peers = Networks(trusted_peers, "trusted_peers")
         self._clock = clock
@@ -293,6 +307,7 @@ class Phone:
         auto_answer: bool | float = False,
         alert: str | None = None,
         uui: bytes | str | UserToUser | None = None,
+        replaces: Call | Replaces | str | None = None,
     ) -> Call:
         """A call to `target`; `await` it or enter it with `async with` to have it answered.
 
@@ -303,6 +318,8 @@ class Phone:
             auto_answer: ask the other phone to answer by itself, at once (True) or after so many seconds, as intercoms do.
             alert: how it shall ring: a word such as `doorbell`, or a URN such as `urn:alert:source:internal` (RFC 7462).
             uui: up to 128 octets for the program at the other end (RFC 7433); text goes as UTF-8.
+            replaces: a call that `target` has and that this one shall take over (RFC 3891): a call of ours with it, or the id of its
+                call as it knows it.
         """
         return create_call(
             self,
@@ -317,6 +334,7 @@ class Phone:
                 auto_answer=auto_answer,
                 alert=alert,
                 uui=uui,
+                replaces=replaces,
             ),
         )
 
@@ -397,6 +415,18 @@ class Phone:
             host = advertised = own or host
         return MediaSession(self.signalling, session, host, advertised, self.formats)
 
+    def pickup(self, target: str | DialogToPickUp, *, account: Account | str | None = None, ring_timeout: float | None = 20.0) -> Call:
+        """Take a call that rings elsewhere; a `Call` like that of `call`.
+
+        Args:
+            target: an extension, which is dialled behind the account's `pickup_code`, or a ringing dialog of an extension that is
+                watched (dialog-info, RFC 4235): then its caller is asked to talk to us instead (RFC 5359 §2.15, RFC 3891).
+
+        Raises:
+            ConfigurationError: the account has no pickup code, or the dialog cannot be named. InvalidState: it does not ring any more.
+        """
+        return pick_up(self, target, account, ring_timeout)
+
     # -- being called -------------------------------------------------------------------------------------------------
 
     def on_call(self, handler: CallHandler) -> CallHandler:
@@ -404,6 +434,17 @@ class Phone:
         if not inspect.iscoroutinefunction(handler):
             raise ConfigurationError("on_call needs an `async def` function; for blocking code use flexosip.sync.")
         self._incoming.handler = handler
+        return handler
+
+    def on_refer(self, handler: TransferHandler) -> TransferHandler:
+        """Decorator: `handler(request)` decides about each `TransferRequest`, in place of `accept_transfers`.
+
+        It may be async and has 10 s. True: we call the target. False: 603. Or a `Call`, made by `call(request.target)` and not awaited:
+        that one is dialled, and yours from the start. Requests from outside of any call
+        (click-to-dial) come here too: their `call` is None.
+        """
+        self.transfers.handler = handler
+        self.transfers.announce()
         return handler
 
     def incoming_calls(self) -> AsyncIterator[Call]:
@@ -439,6 +480,8 @@ class Phone:
             # Our BYE, INFO or re-INVITE may be challenged as well; who calls us directly gets no answer to a challenge.
             usage.auth = account.digest
         session.started_at = self.loop.time()
+        if receive_replacing(self, usage, session):
+            return
         if not self._incoming.wanted:
             usage.reject(480)
             return
@@ -475,3 +518,4 @@ class Phone:
     def call_ended(self, session: CallSession) -> None:
         """A call is over; called by its session as the last thing."""
         self._sessions.pop(session, None)
+        self.transfers.note_end(session)

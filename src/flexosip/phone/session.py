@@ -27,6 +27,7 @@ from flexosip.phone.identity import identity_in_request, identity_in_response
 from flexosip.phone.session_changes import SessionChanges
 from flexosip.phone.session_events import SessionEvents
 from flexosip.phone.session_requests import receive_request
+from flexosip.phone.transfer_values import TransferState
 from flexosip.sdp import SdpError
 from flexosip.sip.reason import parse_reasons
 
@@ -83,6 +84,7 @@ class CallSession(SessionEvents):
         self.response: Response | None = None
         self.statistics: MediaStatistics | None = None
         self.changes = SessionChanges(self)
+        self.transfer = TransferState()
         self._early: dict[str, Negotiation] = {}
         self._offered: Negotiation | None = None
         self._answer_refused: MediaError | None = None
@@ -222,6 +224,8 @@ class CallSession(SessionEvents):
     def ring(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Send 180."""
         usage = self.require_usage()
+        if self.transfer.replaces is not None:
+            return  # It took another call's place and was answered for that.
         if self.state not in (CallState.CALLING, CallState.RINGING):
             raise InvalidState("ring(): the call is answered already.")
         usage.provisional(180, headers=headers)
@@ -244,6 +248,8 @@ class CallSession(SessionEvents):
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Send 200 with our answer, or with our offer when the INVITE brought none (RFC 3261 §13.3.1.4)."""
         usage = self.require_usage()
+        if self.accepted and self.transfer.replaces is not None:
+            return  # It took another call's place and was answered for that.
         if self.accepted or self.direction != "incoming":
             raise InvalidState("answer(): the call is answered already." if self.accepted else "answer(): this is a call that we made.")
         body = self._local_answer(usage)
@@ -322,6 +328,12 @@ class CallSession(SessionEvents):
             self.media.quiet()
         self.usage.hangup(headers=headers, status=status)
 
+    def end_as(self, end: CallEnd) -> None:
+        """Hang up; `end` is what the call then says of it."""
+        if self.end is None:
+            self._own_end = end
+            self.hangup()
+
     def silent(self, seconds: float) -> None:
         """Nothing has come from the other side for so long: an answered call is ended, else a dead peer would keep it for ever."""
         self.emit(MediaSilent(self.loop.time(), seconds))
@@ -364,6 +376,8 @@ class CallSession(SessionEvents):
         self._over.set_result(None)
         if self.media is not None:
             self.statistics = self.media.finish(self.end)
+        if self.transfer.at_end is not None:
+            self.transfer.at_end(self.end)
         self.emit(Ended(self.ended_at, self.end, self.statistics))
         self.phone.call_ended(self)
 

@@ -34,6 +34,11 @@ class SessionEvents:
         self._waiters: set[asyncio.Future[None]] = set()
         self._over: asyncio.Future[None] = loop.create_future()
 
+    @property
+    def over(self) -> asyncio.Future[None]:
+        """Done when the call has ended."""
+        return self._over
+
     def notify(self) -> None:
         """Wake everybody who waits for a change of state."""
         for waiter in self._waiters:

@@ -91,6 +91,7 @@ class Signalling:
         core.options_status = phone.options_status
         core.product = phone.user_agent
         phone.requests.attach(core)
+        phone.transfers.attach(core)
 
     async def open(self, listen: Sequence[str]) -> None:
         """Bind the sockets."""

@@ -435,7 +435,10 @@ class UserAgentCore:
         transaction.respond(request.create_response(status, headers=(("Allow", self.allow_value),)))
 
     def _refuse_extension(self, request: Request, transaction: ServerTransaction) -> bool:
-        """420 for a Require that we do not support (RFC 3261 §8.2.2.3)."""
+        """420 for a Require that we do not support (RFC 3261 §8.2.2.3); 400 for a Replaces that is out of place (RFC 3891 §3)."""
+        if request.method != "INVITE" and "Replaces" in request.headers:
+            transaction.respond(request.create_response(400, "Replaces belongs to INVITE"))
+            return True
         if "Require" not in request.headers:
             return False
         unknown = [tag for tag in request.headers.get_all("Require") if tag.lower() not in self.supported]

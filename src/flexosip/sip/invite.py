@@ -128,7 +128,11 @@ class InviteUsage(ChangingUsage):
         if method == "BYE":
             self._receive_bye(request, transaction)
         elif self.ended:
-            transaction.respond(request.create_response(481))
+            companion = self.companion
+            if companion is not None and companion.active:
+                companion.receive_request(request, transaction)
+            else:
+                transaction.respond(request.create_response(481))
         elif method == "INVITE":
             self._receive_reinvite(request, transaction)
         elif self.handler is not None:
@@ -210,6 +214,8 @@ class InviteUsage(ChangingUsage):
         if self._reinvite is not None:
             self._reinvite.give_up()
         self._finished()
+        if self.companion is not None:
+            self.companion.call_ended()
         if self.handler is not None:
             self._tell(self.handler.on_ended, self, end)
 
@@ -227,6 +233,8 @@ class InviteUsage(ChangingUsage):
         reinvite, self._reinvite = self._reinvite, None
         if reinvite is not None:
             reinvite.drop()
+        if self.companion is not None:
+            self.companion.drop()
         self._finished()
 
     def _drop_dialogs(self) -> None:
@@ -235,6 +243,8 @@ class InviteUsage(ChangingUsage):
             if dialog is not None and dialogs.get(dialog.id) is self:
                 del dialogs[dialog.id]
         self.early_dialogs.clear()
+        if self.companion is not None and self.companion.active and self.dialog is not None:
+            dialogs[self.dialog.id] = self.companion
 
     # -- shared -------------------------------------------------------------------------------------------------------
 

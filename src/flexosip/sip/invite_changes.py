@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flexosip.sip.digest import DigestClient
     from flexosip.sip.flow import Flow
     from flexosip.sip.headers import NameAddr
-    from flexosip.sip.invite_handler import InviteHandler
+    from flexosip.sip.invite_handler import Companion, InviteHandler
     from flexosip.sip.message import Request, Response
     from flexosip.sip.outgoing_request import Result
     from flexosip.sip.server_transaction import InviteServerTransaction, ServerTransaction
@@ -40,8 +40,8 @@ class ChangingUsage:
     """
 
     __slots__ = (
-        "_answers", "_bye_headers", "_core", "_reinvite", "_reinvite_transaction", "auth", "dialog", "early_dialogs", "flow", "handler",
-        "local_contact", "request", "state",
+        "_answers", "_bye_headers", "_core", "_reinvite", "_reinvite_transaction", "auth", "companion", "dialog", "early_dialogs", "flow",
+        "handler", "local_contact", "request", "state",
     )  # fmt: skip
 
     direction = ""
@@ -60,6 +60,8 @@ class ChangingUsage:
         self.auth: DigestClient | None = None
         """Credentials for requests within the call; only sent to the host that the INVITE went to or came from."""
         self.local_contact: NameAddr | None = None
+        self.companion: Companion | None = None
+        """Another usage of the dialog that may outlive the call (RFC 5057): the subscriptions of REFERs."""
         self._answers: list[UnacknowledgedAnswer] = []
         self._reinvite: OutgoingReinvite | None = None
         self._reinvite_transaction: InviteServerTransaction | None = None

@@ -13,11 +13,12 @@ from flexosip.sip.headers import Headers
 
 if TYPE_CHECKING:
     from flexosip.sip.dialog import Dialog
+    from flexosip.sip.flow import Flow
     from flexosip.sip.invite import InviteUsage
     from flexosip.sip.message import Request, Response
     from flexosip.sip.server_transaction import ServerTransaction
 
-__all__ = ["SDP", "InviteHandler", "InviteState", "UsageEnd", "check_header"]
+__all__ = ["SDP", "Companion", "InviteHandler", "InviteState", "UsageEnd", "check_header"]
 
 SDP = "application/sdp"
 
@@ -49,6 +50,29 @@ class UsageEnd:
     reason: str
     headers: Headers | None = None
     """Of the BYE or CANCEL received, with its Reason."""
+
+
+class Companion(Protocol):
+    """Another usage of a call's dialog, which takes the dialog over when it is still needed after the call (RFC 5057)."""
+
+    @property
+    def active(self) -> bool:
+        """True while the dialog is needed."""
+
+    def receive_request(self, request: Request, transaction: ServerTransaction) -> None:
+        """A request in the dialog, after the call."""
+
+    def receive_ack(self, request: Request, flow: Flow) -> None:
+        """An ACK, after the call."""
+
+    def find_dialog(self, remote_tag: str) -> Dialog | None:
+        """The dialog with that remote tag."""
+
+    def call_ended(self) -> None:
+        """The call is over."""
+
+    def drop(self) -> None:
+        """Stop all timers; nobody is told."""
 
 
 class InviteHandler(Protocol):

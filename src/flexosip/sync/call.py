@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import CallEnded
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
     from flexosip.phone.events import CallEnd, CallEvent, CallState
+    from flexosip.phone.transfer_values import TransferRequest, TransferResult
     from flexosip.sip.headers import Headers, NameAddr
     from flexosip.sip.identity import Identity
     from flexosip.sip.user_to_user import UserToUser
 
-__all__ = ["Call", "HeaderArgument"]
+__all__ = ["Call", "HeaderArgument", "for_threads"]
 
 class Call:
     """One call; the verbs of `flexosip.Call` without `await`."""
@@ -294,6 +296,45 @@ class Call:
         """Take it off hold."""
         self._portal.run(self._call.resume())
 
+    def transfer(
+        self, target: str | Call, *, hold: bool | None = None, timeout: float = 120.0, report: bool = True
+    ) -> TransferResult:
+        """Let the other side talk to somebody else instead of us; see `flexosip.Call.transfer`."""
+        other = target._call if isinstance(target, Call) else target
+        return self._portal.run(self._call.transfer(other, hold=hold, timeout=timeout, report=report))
+
+    def on_transfer(self, handler: Callable[[TransferRequest], bool]) -> Callable[[TransferRequest], bool]:
+        """Decorator: `handler(request)` decides, in a thread of its own, whether the other side may transfer this call."""
+
+        async def ask(request: TransferRequest) -> bool:
+            return bool(await self._portal.in_thread(handler, for_threads(self._portal, request)))
+
+        self._portal.call(self._call.on_transfer, ask)
+        return handler
+
+    def _other(self, call: AsyncCall | None) -> Call | None:
+        return Call(self._portal, call) if call is not None else None
+
+    @property
+    def transferred_to(self) -> Call | None:
+        """The call that the other side made us dial by transferring this one."""
+        return self._other(self._call.transferred_to)
+
+    @property
+    def replaces(self) -> Call | None:
+        """The call whose place this one has taken."""
+        return self._other(self._call.replaces)
+
+    @property
+    def replaced_by(self) -> Call | None:
+        """The call that has taken the place of this one."""
+        return self._other(self._call.replaced_by)
+
+    @property
+    def referred_by(self) -> NameAddr | None:
+        """Who sent the caller to us by a transfer, as the caller claims."""
+        return self._call.referred_by
+
     def request(self, method: str, body: bytes = b"", content_type: str | None = None, *, headers: Any = None) -> Any:
         """Send a request of your own within the call."""
         return self._portal.run(self._call.request(method, body, content_type, headers=headers))
@@ -305,3 +346,9 @@ class Call:
     def events(self) -> Iterator[CallEvent]:
         """Everything that happens from now on."""
         return self._portal.iterate(self._call.events())
+
+
+def for_threads(portal: Portal, request: TransferRequest) -> TransferRequest:
+    """`request` with a `call` that can be used in threads."""
+    call: Any = Call(portal, request.call) if request.call is not None else None
+    return replace(request, call=call)

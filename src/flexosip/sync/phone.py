@@ -13,13 +13,16 @@ from flexosip.phone.account import Account
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.phone import Phone as AsyncPhone
 from flexosip.phone.phone import RingResult
-from flexosip.sync.call import Call, HeaderArgument
+from flexosip.sync.call import Call, HeaderArgument, for_threads
 from flexosip.sync.portal import Portal
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
     from flexosip.phone.events import CallEvent
+    from flexosip.phone.pickup import DialogToPickUp
+    from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest
     from flexosip.sip.registration import Registration, RegistrationEvent
+    from flexosip.sip.replaces import Replaces
     from flexosip.sip.uri import SipUri
     from flexosip.sip.user_to_user import UserToUser
 
@@ -54,6 +57,8 @@ class Phone:
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
+        accept_transfers: bool | TransferHandler = False,
+        accept_replaces: bool | str | ReplaceHandler = "auto",
     ) -> None:
         self._phone = AsyncPhone(
             aor,
@@ -76,6 +81,8 @@ class Phone:
             max_calls=max_calls,
             user_agent=user_agent,
             trusted_peers=trusted_peers,
+            accept_transfers=accept_transfers,
+            accept_replaces=accept_replaces,
         )
         self._portal_or_none: Portal | None = None
         self._lock = threading.RLock()
@@ -196,12 +203,14 @@ class Phone:
         auto_answer: bool | float = False,
         alert: str | None = None,
         uui: bytes | str | UserToUser | None = None,
+        replaces: Call | Replaces | str | None = None,
     ) -> Call:
         """Call and wait for the answer; use it with `with` to have it hung up at the end of the block.
 
         Raises:
             CallFailed, AuthenticationError, NetworkError: it was not answered, and why.
         """
+        taken = replaces._call if isinstance(replaces, Call) else replaces
 
         async def work() -> AsyncCall:
             return await self._phone.call(
@@ -215,6 +224,7 @@ class Phone:
                 auto_answer=auto_answer,
                 alert=alert,
                 uui=uui,
+                replaces=taken,
             )
 
         return self._wrap(self._portal.run(work()))
@@ -257,6 +267,14 @@ class Phone:
             )
         )
 
+    def pickup(self, target: str | DialogToPickUp, *, account: Account | str | None = None, ring_timeout: float | None = 20.0) -> Call:
+        """Take a call that rings elsewhere, and wait until we have it; see `flexosip.Phone.pickup`."""
+
+        async def work() -> AsyncCall:
+            return await self._phone.pickup(target, account=account, ring_timeout=ring_timeout)
+
+        return self._wrap(self._portal.run(work()))
+
     # -- being called -------------------------------------------------------------------------------------------------
 
     def on_call(self, handler: Callable[[Call], Any]) -> Callable[[Call], Any]:
@@ -266,6 +284,15 @@ class Phone:
             await self._portal.in_thread(handler, self._wrap(call))
 
         self._phone.on_call(run)
+        return handler
+
+    def on_refer(self, handler: Callable[[TransferRequest], bool]) -> Callable[[TransferRequest], bool]:
+        """Decorator: `handler(request)` decides, in a thread of its own, about each request of others to call somebody."""
+
+        async def ask(request: TransferRequest) -> bool:
+            return bool(await self._portal.in_thread(handler, for_threads(self._portal, request)))
+
+        self._phone.on_refer(ask)
         return handler
 
     def incoming_calls(self) -> Iterator[Call]:
