@@ -1,0 +1,108 @@
+"""200,000 damaged messages at a phone: it never breaks, no message costs it more than 50 ms, and nothing of them stays.
+
+They come from a seed, so a message that broke something can be had again. Time is virtual, so that what a message leaves
+behind (a transaction, a call that rings) ends as it would in the minutes after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from flexosip import Call, Phone
+from flexosip.sip.flow import Flow
+from flexosip.sip.framing import StreamFramer
+from flexosip.sip.grammar import SipParseError
+from tests.fuzz.mutations import mutations
+from tests.network.stage import World, left_of
+
+COUNT = 100_000
+"""For each of the two ways, datagrams and streams."""
+WARM_UP = 20_000
+BATCH = 500
+LONGEST = 0.05
+"""Seconds of processor time for one message."""
+GROWTH = 6 * 1024 * 1024
+PEER = ("10.0.0.9", 5060)
+
+
+def resident() -> int:
+    """Octets of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+class Desk:
+    """Takes every third call, and counts."""
+
+    def __init__(self) -> None:
+        self.calls = self.answered = 0
+
+    async def take(self, call: Call) -> None:
+        self.calls += 1
+        if self.calls % 3:
+            await call.reject(486)
+            return
+        self.answered += 1
+        await call.answer()  # nobody acknowledges it: it ends by itself
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_phone_survives_them_all(transport: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    broken: list[object] = []
+    slowest, slowest_data = 0.0, b""
+    memory: list[int] = []
+    desk = Desk()
+
+    async def main() -> None:
+        nonlocal slowest, slowest_data
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: broken.append(context))
+        world.network.host(PEER[0])
+        async with world.phone("10.0.0.1", accept_from="any") as phone:
+            phone.on_call(desk.take)
+            for number, data in enumerate(mutations(COUNT, seed=20261123)):
+                started = time.thread_time()
+                feed(phone, data, transport)
+                spent = time.thread_time() - started
+                if spent > slowest:
+                    slowest, slowest_data = spent, data
+                if number % BATCH == BATCH - 1:
+                    await asyncio.sleep(70)  # longer than 64*T1: what was there is over
+                if number % WARM_UP == WARM_UP - 1:
+                    gc.collect()
+                    memory.append(resident())
+            await asyncio.sleep(200)
+            assert left_of(phone) == {}
+            async with world.phone("10.0.0.2") as other, other.call("sip:bob@10.0.0.1") as call:
+                assert call.codec
+
+    world = World()
+    world._run(main())
+    assert desk.calls > COUNT // 200 and desk.answered > COUNT // 2000, "most of them must not be refused by the parser already"
+    assert not broken, broken[:3]
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert slowest <= LONGEST, (slowest, slowest_data[:2000])
+    assert memory[-1] - memory[0] <= GROWTH, memory
+
+
+def feed(phone: Phone, data: bytes, transport: str) -> None:
+    """One message as a datagram, or as what a connection brings in two pieces."""
+    signalling = phone.signalling
+    if transport == "udp":
+        signalling._receive_datagram(data, Flow("udp", ("10.0.0.1", 5060), PEER))
+        return
+    flow = Flow("tcp", ("10.0.0.1", 5060), PEER)
+    framer = StreamFramer()
+    try:
+        for piece in (data[: len(data) // 2], data[len(data) // 2 :]):
+            for message in framer.receive(piece):
+                signalling._receive_message(message, flow)
+    except SipParseError as error:
+        phone.core.receive_malformed(error, flow)
