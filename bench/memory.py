@@ -27,7 +27,7 @@ def main() -> int:
         folder = Path(name)
         port = free_port(2)
         target, log = f"{LOOPBACK}:{port}", folder / "callee.log"
-        with running(pinned(0, flexosip("answer", "--listen", target, "--tone", "440", "--json")), log=log) as callee:
+        with running(pinned(0, flexosip("answer", "--listen", target, "--max-rate", "0", "--tone", "440", "--json")), log=log) as callee:
             wait_until(lambda: listens(port), callee, log, "flexosip answer listens")
             idle = status_field(callee.pid, "VmRSS")
 

@@ -42,7 +42,8 @@ class Round:
 def measure(command: list[str] | None, rate: float, seconds: float, folder: Path) -> Round:
     """One round against a callee that has just started, so that no round suffers from the one before."""
     port = free_port(2)
-    callee = [word.format(port=port) for word in command] if command else flexosip("answer", "--listen", f"{LOOPBACK}:{port}")
+    ours = ("answer", "--listen", f"{LOOPBACK}:{port}", "--max-rate", "0")
+    callee = [word.format(port=port) for word in command] if command else flexosip(*ours)
     log = folder / "callee.log"
     with running(pinned(0, callee), log=log) as child:
         wait_until(lambda: listens(port), child, log, f"{callee[0]} listens on {port}")

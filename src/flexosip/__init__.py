@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from flexosip.phone.account import Account as Account
     from flexosip.phone.call import Call as Call
     from flexosip.phone.events import CallEnd as CallEnd
+    from flexosip.phone.limits import Limits as Limits
     from flexosip.phone.phone import Phone as Phone
     from flexosip.phone.phone import RingResult as RingResult
     from flexosip.phone.playback import Playback as Playback
@@ -89,6 +90,7 @@ _HOMES = {
     "flexosip.phone.account": ("Account",),
     "flexosip.phone.call": ("Call",),
     "flexosip.phone.events": ("CallEnd",),
+    "flexosip.phone.limits": ("Limits",),
     "flexosip.phone.phone": ("Phone", "RingResult"),
     "flexosip.phone.playback": ("Playback",),
     "flexosip.phone.transfer_values": ("ReplaceRequest", "TransferRequest", "TransferResult"),

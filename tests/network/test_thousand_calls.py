@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flexosip import CallEnded, FlexosipError, Phone, Tone
+from flexosip import CallEnded, FlexosipError, Limits, Phone, Tone
 from flexosip.simulation import VirtualClock, VirtualNetwork
 
 CALLS = 1000
@@ -24,7 +24,9 @@ def test_a_thousand_calls_at_five_percent_loss_leave_nothing_behind() -> None:
 
     async def main() -> None:
         caller = Phone(clock=clock, network=network.host("10.0.0.1"), listen=("10.0.0.1:5060",))
-        callee = Phone(clock=clock, network=network.host("10.0.0.2"), listen=("10.0.0.2:5060",))
+        callee = Phone(
+            clock=clock, network=network.host("10.0.0.2"), listen=("10.0.0.2:5060",), limits=Limits(source_rate=None, total_rate=None)
+        )
         free = asyncio.Semaphore(AT_ONCE)
 
         @callee.on_call

@@ -11,6 +11,7 @@ from flexosip.cli.accounts import add_account_options, create_phone, resolve_acc
 from flexosip.cli.exit_codes import DONE, exit_code
 from flexosip.cli.options import seconds, whole
 from flexosip.cli.output import Output
+from flexosip.cli.policy import add_caller_options, caller_settings
 from flexosip.cli.running import observe_wire, run_until_signal
 from flexosip.cli.sounds import add_sound_options, check_recording, check_sounds, numbered, play_all
 from flexosip.errors import CallEnded, FlexosipError
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calls", metavar="N", type=whole, help="exit after N calls")
     parser.add_argument("--duration", metavar="S", type=seconds, help="hang up so many seconds after the answer")
     add_account_options(parser)
+    add_caller_options(parser)
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     async def command() -> int:
         from flexosip.cli.reports import PhoneReporter
 
-        phone = create_phone(account, listen=_all_addresses(PORT))
+        phone = create_phone(account, listen=_all_addresses(PORT), **caller_settings(options))
         reporter = PhoneReporter(phone, output)
         observe_wire(phone, options.verbose)
         desk = _Desk(options, output)

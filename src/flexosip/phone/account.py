@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
 from flexosip.phone.caller_id import IdentityPolicy, caller_address
@@ -25,6 +26,7 @@ __all__ = ["Account", "account_called", "parse_aor"]
 logger = logging.getLogger(__name__)
 
 TRANSPORTS = ("udp", "tcp")
+SECURE = frozenset(("tls", "wss"))
 
 
 def parse_aor(text: str) -> SipUri:
@@ -132,12 +134,35 @@ class Account:
         """The user part of our Contact: nobody but the registrar knows it, so who uses it was sent by the registrar."""
         self.server_addresses: set[str] = set()
         """Numeric addresses of the account's server, learned when requests were sent there."""
+        self._servers: set[tuple[str, int]] = set()
+        self._secure_flows: WeakSet[Flow] = WeakSet()
         self.registration: Registration | None = None
         self.event: RegistrationEvent | None = None
         self._changed: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Account {self.aor}>"
+
+    def note_server(self, flow: Flow) -> None:
+        """A request of the account goes to its server over `flow`."""
+        self.server_addresses.add(flow.remote[0])
+        if flow.transport not in SECURE:
+            self._servers.add(flow.remote)
+        elif flow not in self._secure_flows:
+            self._secure_flows.add(flow)
+
+    def trusts(self, flow: Flow) -> bool:
+        """Whether what comes over `flow` comes from the account's server.
+
+        UDP: from the address and the port to which our requests go. TCP: from that address, since a server that connects does so from
+        any port. TLS and secure WebSocket: over a connection that we opened to the server and nothing else, so that nobody behind the
+        same NAT as the server passes for it. Who sends from elsewhere must know our Contact, or be named in `accept_from`.
+        """
+        if flow.transport in SECURE:
+            return flow in self._secure_flows
+        if flow.reliable:
+            return flow.remote[0] in self.server_addresses and bool(self._servers)
+        return flow.remote in self._servers
 
     @property
     def identity(self) -> NameAddr:

@@ -17,6 +17,7 @@ from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
 from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
+from flexosip.phone.limits import Limits
 from flexosip.phone.media_session import MediaSession, parse_codecs
 from flexosip.phone.networks import Networks
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
@@ -27,6 +28,7 @@ from flexosip.phone.ringing import RingOutcome, RingResult, ring_until
 from flexosip.phone.session import CallSession
 from flexosip.phone.settings import check_settings
 from flexosip.phone.signalling import Signalling
+from flexosip.phone.statistics import PhoneStatistics, phone_statistics
 from flexosip.phone.targets import target_uri
 from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler
 from flexosip.phone.transfers import Transfers
@@ -61,7 +63,11 @@ class Phone:
         codecs: names in order of preference, for example `("PCMA", "PCMU")`.
         srtp: `off`; encrypted sound is not part of this version.
         accept_from: who may call us. `auto`: with an account its server, or who knows our Contact; without one anybody.
-            `any`: anybody. Or a sequence of addresses and networks such as `192.168.1.0/24`.
+            `registrar`: the same, but without an account nobody. `any`: anybody. Addresses, networks such as `192.168.1.0/24` and
+            host names; or a sequence of all these. Others meet silence.
+        allow, deny: patterns of callers who may call, and who may not, among those that `accept_from` lets in: a number, a user name
+            or `user@host` with `*` for any text. They get 403. Only what comes through our server tells who really calls.
+        limits: how much strangers may use, see `Limits`.
         clock, network: the virtual ones of `flexosip.simulation`.
         media_ports: range of UDP ports for sound.
         media_timeout: seconds without a packet, RTP or RTCP, after which a call is ended: the other side has died or the way is
@@ -94,6 +100,9 @@ class Phone:
         codecs: Sequence[str] | None = None,
         srtp: str = "off",
         accept_from: str | Sequence[str] = "auto",
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+        limits: Limits | None = None,
         clock: Any = None,
         network: Any = None,
         expires: float = 3600.0,
@@ -123,8 +132,9 @@ class Phone:
         """Who answers requests outside of dialogs, by method; for rooms of the library."""
         self.transfers = Transfers(self, accept_transfers, accept_replaces)
         """Transfers by others; for rooms of the library."""
-        self._callers = CallerPolicy(accept_from)
         self.trusted_peers = Networks(trusted_peers, "trusted_peers")
+        self._callers = CallerPolicy(accept_from, allow, deny)
+        self.limits = limits or Limits()
         self._clock = clock
         self._network = network
         self._signalling: Signalling | None = None
@@ -462,9 +472,13 @@ class Phone:
             return 486
         return 200
 
-    def accepts(self, request: Request, flow: Flow) -> bool:
-        """Whether a request from outside of any dialog may be answered at all; False is silence (`accept_from`)."""
-        return self._callers.accepts(request, flow, self.accounts)
+    def trusts(self, flow: Flow) -> bool:
+        """Whether what comes over `flow` comes from the server of one of our accounts, see `Account.trusts`."""
+        return any(account.trusts(flow) for account in self.accounts)
+
+    def statistics(self) -> PhoneStatistics:
+        """What came in since the start, what was refused, and what is there now."""
+        return phone_statistics(self.signalling, len(self._sessions))
 
     def account_called(self, request: Request, flow: Flow | None) -> Account | None:
         """The account that an incoming request is meant for."""
@@ -476,7 +490,7 @@ class Phone:
         session.usage = usage
         usage.handler = session
         account = session.account
-        if account is not None and usage.flow is not None and usage.flow.remote[0] in account.server_addresses:
+        if account is not None and usage.flow is not None and account.trusts(usage.flow):
             # Our BYE, INFO or re-INVITE may be challenged as well; who calls us directly gets no answer to a challenge.
             usage.auth = account.digest
         session.started_at = self.loop.time()

@@ -15,7 +15,9 @@ from flexosip.media.threads import alive_threads
 from flexosip.media.virtual import VirtualEngine
 from flexosip.net.driver import SipDriver
 from flexosip.net.real import RealNetwork
+from flexosip.net.stream_flows import StreamLimits
 from flexosip.observe.trace import Direction, WireMessage
+from flexosip.phone.admission import Admission
 from flexosip.phone.observers import tell
 from flexosip.sansio import Scheduler
 from flexosip.sip.agent import UserAgentCore
@@ -64,6 +66,12 @@ class Signalling:
             receive_message=self._receive_message,
             flow_failed=self._flow_failed,
             random=self.random,
+            limits=StreamLimits(
+                accepted=phone.limits.connections,
+                accepted_from_one=phone.limits.source_connections,
+                first_message=phone.limits.first_message,
+                message=phone.limits.message,
+            ),
         )
         self.core = UserAgentCore(self.scheduler, self._transmit, self._locate, random=self.random)
         self.core.servers = self.driver
@@ -85,7 +93,7 @@ class Signalling:
 
     def _configure_core(self) -> None:
         core, phone = self.core, self.phone
-        core.accept = phone.accepts
+        self.admission = Admission(phone, core)
         core.on_invite = phone.incoming
         core.contact_for = self._contact_for
         core.options_status = phone.options_status
@@ -95,6 +103,10 @@ class Signalling:
 
     async def open(self, listen: Sequence[str]) -> None:
         """Bind the sockets."""
+        callers = self.phone._callers
+        if callers.names:
+            await callers.resolve(self.network)
+            self.run(callers.keep_resolved(self.network))
         await self.driver.listen(tuple(listen))
 
     @property
@@ -169,16 +181,25 @@ class Signalling:
     # -- between driver and core --------------------------------------------------------------------------------------
 
     def _receive_datagram(self, data: bytes, flow: Flow) -> None:
+        if not self.admission.reads(data, flow):
+            return
         if self.phone.wire_observers:
             self._observe("in", data, flow)
         self.core.receive_datagram(data, flow)
 
     def _receive_message(self, data: bytes, flow: Flow) -> None:
+        if not self.admission.reads(data, flow):
+            return
         if self.phone.wire_observers:
             self._observe("in", data, flow)
         self.core.receive_message(data, flow)
 
     def _transmit(self, flow: Flow, data: bytes) -> None:
+        if not flow.proven and not flow.reliable:
+            fitting = self.admission.fits(flow, data)
+            if fitting is None:
+                return
+            data = fitting
         if self.phone.wire_observers:
             self._observe("out", data, flow)
         self.driver.transmit(flow, data)
@@ -202,7 +223,7 @@ class Signalling:
                 self.loop.call_soon(done, None, error)
                 return
             for account in accounts:
-                account.server_addresses.add(flow.remote[0])
+                account.note_server(flow)
             done(flow, None)
 
         self.driver.locate(uri, size, preferred, found)

@@ -135,7 +135,11 @@ class UserAgentCore:
         self.options_status: Callable[[Request, Flow], int] | None = None
         """What an INVITE would get now (RFC 3261 §11.2): 200, or 486 when busy."""
         self.accept: Callable[[Request, Flow], bool] | None = None
-        """Whether a request outside of dialogs is answered at all; False is silence."""
+        """Whether a request outside of dialogs is answered at all; False is silence, or that it has been answered."""
+        self.same_way: Callable[[Flow, Flow], bool] | None = None
+        """(the flow that a dialog was made over, the one that a request within it came over): whether the request may be the peer's."""
+        self.unproven: Callable[[Flow], bool] | None = None
+        """Whether a flow's remote address may be forged: then nobody is told BYE who has never acknowledged our 2xx."""
         self.is_local_uri: Callable[[object], bool] | None = None
         """Whether a Request-URI is ours, else 404; None: every SIP URI is."""
         self.contact_for: Callable[[Flow], NameAddr] | None = None
@@ -325,7 +329,12 @@ class UserAgentCore:
         try:
             if request.method == "CANCEL" and self.stack.find_cancelled(request) is not None:
                 return True
-            if request.to.tag is not None and (dialog_id_of(request) in self.dialogs or self._half_dialog(request) is not None):
+            if request.to.tag is not None and (usage := self.dialogs.get(dialog_id_of(request))) is not None:
+                if not flow.proven and usage.find_dialog(request.from_.tag or "") is not None:
+                    # Our tag is 64 random bits.
+                    self.stack.prove(flow)
+                return True
+            if request.to.tag is not None and self._half_dialog(request) is not None:
                 return True
         except SipParseError:
             # Malformed enough that it belongs to nothing of ours.
@@ -360,7 +369,7 @@ class UserAgentCore:
         if usage is None and (half := self._half_dialog(request)) is not None:
             usage = half.adopt(request)
         dialog = usage.find_dialog(request.from_.tag or "") if usage is not None else None
-        if usage is None or dialog is None:
+        if usage is None or dialog is None or not self._came_the_same_way(usage, transaction.flow):
             transaction.respond(request.create_response(481))
             return
         if method not in self.allow:
@@ -378,6 +387,10 @@ class UserAgentCore:
         if request.method != "NOTIFY" or not self.half_dialogs:
             return None
         return self.half_dialogs.get((request.call_id, request.to.tag or ""))
+    def _came_the_same_way(self, usage: DialogUsage, flow: Flow) -> bool:
+        """Who knows the tags of a dialog over TLS from elsewhere does not get into it."""
+        established: Flow | None = getattr(usage, "flow", None)
+        return self.same_way is None or established is None or self.same_way(established, flow)
 
     def _receive_outside(self, request: Request, transaction: ServerTransaction) -> None:
         """The checks of RFC 3261 §8.2.1 to §8.2.3 in their order, then the work."""
@@ -426,6 +439,8 @@ class UserAgentCore:
     def _receive_ack(self, request: Request, flow: Flow) -> None:
         usage = self.dialogs.get(dialog_id_of(request))
         if usage is not None:
+            if not flow.proven:
+                self.stack.prove(flow)
             usage.receive_ack(request, flow)
 
     # -- refusals -----------------------------------------------------------------------------------------------------

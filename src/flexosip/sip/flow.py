@@ -22,7 +22,7 @@ class Flow:
         connection: the driver's own handle of a connection; opaque here.
     """
 
-    __slots__ = ("__weakref__", "advertised", "alive", "connection", "local", "remote", "transport")
+    __slots__ = ("__weakref__", "advertised", "alive", "connection", "credit", "local", "payer", "proven", "remote", "ringing", "transport")
 
     def __init__(self, transport: str, local: tuple[str, int], remote: tuple[str, int], *, connection: object | None = None) -> None:
         self.transport = transport.lower()
@@ -33,6 +33,14 @@ class Flow:
         """False when the connection has gone; nothing can be sent over it any more."""
         self.advertised: tuple[str, int] | None = None
         """Our public (host, port) as the peer told it in received and rport, or None (RFC 3581)."""
+        self.proven = False
+        """True once the other end has shown that it gets what we send there: a datagram's source address alone can be forged."""
+        self.credit = 0
+        """Octets that came less octets that went while it was not proven; kept by whoever bounds what strangers are answered."""
+        self.ringing = False
+        """True while it is not proven and a call that came over it rings or has been answered; kept like `credit`."""
+        self.payer: Flow | None = None
+        """The flow that a request came over whose responses go elsewhere by this one (RFC 3261 §18.2.2)."""
 
     @property
     def reliable(self) -> bool:

@@ -215,6 +215,13 @@ class ChangingUsage:
         """No ACK for 64*T1: the call is ended with BYE (RFC 3261 §13.3.1.4, §14.2)."""
         if answer in self._answers:
             self._answers.remove(answer)
+        unproven, dialog, flow = self._core.unproven, self.dialog, self.flow
+        incoming = self.direction == "incoming" and dialog is not None and flow is not None
+        if incoming and unproven is not None and unproven(flow) and dialog.next_hop.host != flow.remote[0]:
+            # Perhaps it all came from a forged address, and its Contact names somebody who is to get our BYE again and again.
+            self._finish(UsageEnd("timeout", 408, "No ACK"), keep_answers=False)
+            self._drop_dialogs()
+            return
         if self.ended:
             if self._bye_headers is not None:
                 self._send_bye()

@@ -77,4 +77,5 @@ def response_flow(via: Via, flow: Flow) -> Flow:
         return flow
     answer = Flow(flow.transport, flow.local, address, connection=flow.connection)
     answer.advertised = flow.advertised
+    answer.payer = flow
     return answer

@@ -51,7 +51,7 @@ class ServerTransaction:
     """
 
     __slots__ = (
-        "_answer_flow", "_data", "_deadline", "_interval", "_layer", "_request", "_tag", "_timer", "expires", "flow", "key",
+        "_answer_flow", "_data", "_deadline", "_interval", "_layer", "_own_tag", "_request", "_tag", "_timer", "expires", "flow", "key",
         "merge_key", "on_failure", "state",
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ class ServerTransaction:
         """Called when the response cannot be delivered: transport error, or no ACK to a failure response."""
         self._data = b""
         self._tag: str | None = None
+        self._own_tag = False
         self._timer: Timer | None = None
         self._interval = 0.0
         self._deadline = 0.0
@@ -103,8 +104,14 @@ class ServerTransaction:
         if tag is None:
             request = self._request
             tag = request.to.tag if request is not None and contains_tag(request.headers.get("To") or "") else None
-            self._tag = tag = tag or self._layer.new_tag()
+            if not tag:
+                tag, self._own_tag = self._layer.new_tag(), True
+            self._tag = tag
         return tag
+
+    def has_tag(self, tag: str | None) -> bool:
+        """Whether `tag` is the one that our responses told, not one that the request itself brought."""
+        return self._own_tag and tag is not None and tag == self._tag
 
     def respond(self, response: Response) -> bool:
         """Send a response; a To-tag is added when it needs one.

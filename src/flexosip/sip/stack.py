@@ -112,7 +112,10 @@ class SipStack:
         self.on_idle: Callable[[], None] | None = None
         """Called when the last request of ours was finally answered or failed."""
         self.accept: Callable[[Request, Flow], bool] | None = None
-        """Asked before a new request gets any answer; False means silence. Malformed requests may lack any header but Via."""
+        """Asked before a new request gets any answer; False means silence, or that `refuse` has answered it. Malformed requests may
+        lack any header but Via."""
+        self.on_proven: Callable[[Flow], None] | None = None
+        """Called when the other end of a flow has shown for the first time that it gets what we send."""
         self.works_on: Callable[[str], bool] | None = None
         """Tells whether requests of a method are worked on; others are not refused for a header that only the work would need."""
         self._client: dict[tuple[str, str], ClientTransaction] = {}
@@ -185,8 +188,7 @@ class SipStack:
             return
         try:
             record_source(request, flow)
-            if self.accept is not None and not self.accept(request, flow):
-                self._ignored += 1
+            if not self._accepts(request, flow):
                 return
             assert isinstance(error, SipParseError)
             self.respond_statelessly(request, error.status_hint, error.reason, flow)
@@ -205,8 +207,7 @@ class SipStack:
             if self.on_ack is not None:
                 self.on_ack(request, flow)
             return
-        if self.accept is not None and not self.accept(request, flow):
-            self._ignored += 1
+        if not self._accepts(request, flow):
             return
         record_source(request, flow)
         if len(self._server) >= self.max_transactions or self._pending >= self.max_pending:
@@ -217,6 +218,32 @@ class SipStack:
                 self.respond_statelessly(request, 503, None, flow, headers=(("Retry-After", _RETRY_AFTER),))
                 return
         self._begin(request, flow, key, response_flow(via, flow))
+
+    def _accepts(self, request: Request, flow: Flow) -> bool:
+        if self.accept is None:
+            return True
+        refused = self._refused
+        if self.accept(request, flow):
+            return True
+        self._ignored += self._refused == refused
+        return False
+
+    def refuse(self, request: Request, flow: Flow, status: int, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Answer a request that is not let in, without a transaction; for `accept`, which then returns False.
+
+        Raises:
+            RemoteProtocolError: its Via does not tell the way back.
+        """
+        self._refused += 1
+        record_source(request, flow)
+        self.respond_statelessly(request, status, None, flow, headers=headers)
+
+    def prove(self, flow: Flow) -> None:
+        """The other end of `flow` has repeated what only we could have told it, so it is where it says it is."""
+        if not flow.proven:
+            flow.proven = True
+            if self.on_proven is not None:
+                self.on_proven(flow)
 
     def _begin(self, request: Request, flow: Flow, key: ServerKey, answer_flow: Flow) -> None:
         make = InviteServerTransaction if request.method == "INVITE" else NonInviteServerTransaction
@@ -245,9 +272,12 @@ class SipStack:
         if request.method != "ACK":
             self._retransmissions += 1
             transaction.receive_retransmission()
-        elif isinstance(transaction, InviteServerTransaction) and not transaction.receive_ack() and self.on_ack is not None:
-            # An element that re-uses the INVITE's branch for the ACK of a 2xx.
-            self.on_ack(request, flow)
+        elif isinstance(transaction, InviteServerTransaction):
+            if not flow.proven and transaction.has_tag(request.to.tag):
+                self.prove(flow)
+            if not transaction.receive_ack() and self.on_ack is not None:
+                # An element that re-uses the INVITE's branch for the ACK of a 2xx.
+                self.on_ack(request, flow)
 
     def _receive_response(self, response: Response, flow: Flow) -> None:
         via = response.via
@@ -259,6 +289,9 @@ class SipStack:
                 self.on_stray_response(response, flow)
             return
         _learn_public_address(via, transaction.flow)
+        if not flow.proven:
+            # The branch is 80 random bits of ours.
+            self.prove(flow)
         transaction.receive_response(response)
 
     # -- sent ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from flexosip.phone.events import CallEvent
     from flexosip.phone.pickup import DialogToPickUp
     from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest
+    from flexosip.phone.limits import Limits
+    from flexosip.phone.statistics import PhoneStatistics
     from flexosip.sip.registration import Registration, RegistrationEvent
     from flexosip.sip.replaces import Replaces
     from flexosip.sip.uri import SipUri
@@ -49,6 +51,9 @@ class Phone:
         codecs: Sequence[str] | None = None,
         srtp: str = "off",
         accept_from: str | Sequence[str] = "auto",
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+        limits: Limits | None = None,
         network: Any = None,
         expires: float = 3600.0,
         register: bool = True,
@@ -73,6 +78,9 @@ class Phone:
             codecs=codecs,
             srtp=srtp,
             accept_from=accept_from,
+            allow=allow,
+            deny=deny,
+            limits=limits,
             network=network,
             expires=expires,
             register=register,
@@ -181,6 +189,10 @@ class Phone:
         self._portal.run(self._phone.unregister())
 
     # -- calling ------------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> PhoneStatistics:
+        """What came in since the start, what was refused, and what is there now."""
+        return self._portal.call(self._phone.statistics)
 
     @property
     def calls(self) -> list[Call]:
