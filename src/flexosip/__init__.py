@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from flexosip.ivr.collect import Digits as Digits
     from flexosip.phone.account import Account as Account
     from flexosip.phone.call import Call as Call
+    from flexosip.phone.callers import Callers as Callers
     from flexosip.phone.events import CallEnd as CallEnd
     from flexosip.phone.limits import Limits as Limits
     from flexosip.phone.phone import Phone as Phone
@@ -89,6 +90,7 @@ _HOMES = {
     "flexosip.ivr.collect": ("Digits",),
     "flexosip.phone.account": ("Account",),
     "flexosip.phone.call": ("Call",),
+    "flexosip.phone.callers": ("Callers",),
     "flexosip.phone.events": ("CallEnd",),
     "flexosip.phone.limits": ("Limits",),
     "flexosip.phone.phone": ("Phone", "RingResult"),

@@ -35,15 +35,13 @@ def _rate(text: str) -> float:
 
 def caller_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `Phone` that the flags stand for."""
-    from flexosip import Limits
+    from flexosip import Callers, Limits
 
     settings: dict[str, Any] = {}
     if options.accept_from:
         settings["accept_from"] = tuple(options.accept_from)
-    if options.allow:
-        settings["allow"] = tuple(options.allow)
-    if options.deny:
-        settings["deny"] = tuple(options.deny)
+    if options.allow or options.deny:
+        settings["callers"] = Callers(allow=tuple(options.allow) or None, deny=tuple(options.deny))
     if options.max_rate is not None:
         rate = options.max_rate
         settings["limits"] = Limits(source_rate=None, total_rate=None)

@@ -1,4 +1,4 @@
-"""Who may call us: `accept_from`, `allow` and `deny`. Strangers meet silence, so that a scanner does not even learn that there is a phone.
+"""Who may call us: `accept_from` and `Callers`. Strangers meet silence, so that a scanner does not even learn that there is a phone.
 
 What decides is where a request comes from. What it says of itself, User-Agent and From, is never a reason to let anybody in that the
 source does not let in: everybody can write it. So there is no list of scanners' names either.
@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from flexosip.sip.message import Request
     from flexosip.sip.uri import Uri
 
-__all__ = ["CallerPolicy", "Judgement", "caller_matches", "checked_patterns"]
+__all__ = ["CallerPolicy", "Callers", "Judgement", "caller_matches", "checked_patterns"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,29 @@ class Judgement(enum.Enum):
     """It is accepted only because anybody is; where callers have to prove who they are, this one has to."""
 
 
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who of those that `accept_from` lets in may call.
+
+    A pattern is a number or user name, or `user@host`, in which `*` stands for any text and `?` for any character; letters of both
+    cases are the same. A star that is a key is written `[*]`: `[*][*]6*` means all numbers that begin with `**6`. Only what comes
+    through our server tells who really calls; everybody else writes into From what he likes.
+
+    Raises:
+        ConfigurationError: a pattern is none.
+    """
+
+    allow: Sequence[str] | None = None
+    """patterns of who may call; None: everybody"""
+    deny: Sequence[str] = ()
+    """patterns of who may not, also where `allow` has them; they get 403"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "deny", checked_patterns(self.deny, "Callers.deny"))
+        if self.allow is not None:
+            object.__setattr__(self, "allow", checked_patterns(self.allow, "Callers.allow"))
+
+
 class CallerPolicy:
     """Decides about requests from outside of any dialog.
 
@@ -57,14 +81,13 @@ class CallerPolicy:
         accept_from: one of these or a sequence of them. `auto`: with an account its server, or who knows our Contact; without one
             anybody. `registrar`: the same, but without an account nobody. `any`: anybody. An address, a network such as
             `192.168.1.0/24`, or a host name, which is looked up at the start and every five minutes.
-        allow: patterns of who may call, see `caller_matches`; None: everybody whom `accept_from` lets in.
-        deny: patterns of who may not.
+        callers: who of those may call.
 
     Raises:
         ConfigurationError: something else.
     """
 
-    def __init__(self, accept_from: str | Sequence[str], allow: Sequence[str] | None = None, deny: Sequence[str] = ()) -> None:
+    def __init__(self, accept_from: str | Sequence[str], callers: Callers) -> None:
         words: set[str] = set()
         networks: list[_Network] = []
         names: list[str] = []
@@ -86,8 +109,7 @@ class CallerPolicy:
         self.names = tuple(names)
         """The host names of `accept_from`."""
         self._resolved: dict[str, frozenset[str]] = {}
-        self._allow = checked_patterns(allow, "allow") if allow is not None else None
-        self._deny = checked_patterns(deny, "deny")
+        self._allow, self._deny = callers.allow, callers.deny
 
     def judge(self, request: Request, flow: Flow, accounts: Sequence[Account]) -> Judgement:
         """What becomes of `request`."""
@@ -142,11 +164,7 @@ class CallerPolicy:
 
 
 def caller_matches(pattern: str, uri: Uri) -> bool:
-    """Whether the caller `uri` is meant by a pattern.
-
-    A pattern is a number or user name, or `user@host`, in which `*` stands for any text and `?` for any character; letters of both
-    cases are the same. A star that is a key is written `[*]`: `[*][*]6*` means all numbers that begin with `**6`.
-    """
+    """Whether the caller `uri` is meant by a pattern, see `Callers`."""
     pattern = pattern.lower().removeprefix("sip:").removeprefix("sips:").removeprefix("tel:")
     if isinstance(uri, SipUri):
         user = (uri.unescaped_user or "").lower()

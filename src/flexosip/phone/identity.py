@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flexosip.phone.events import IdentityChanged
-from flexosip.phone.networks import trusts
 from flexosip.sip.identity import Identity, number_of, read_identity
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ _TOLD_BY = ("P-Asserted-Identity", "Remote-Party-ID")
 def is_trusted(session: CallSession, flow: Flow | None) -> bool:
     """Whether what comes by `flow` is believed."""
     phone = session.phone
-    return flow is not None and trusts(flow.remote[0], phone.accounts, phone.trusted_peers)
+    return flow is not None and (phone.trusts(flow) or flow.remote[0] in phone.trusted_peers)
 
 
 def call_identity(session: CallSession) -> Identity | None:

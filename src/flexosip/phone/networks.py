@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from flexosip.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from flexosip.phone.account import Account
-
-__all__ = ["Networks", "trusts"]
+__all__ = ["Networks"]
 
 
 class Networks:
@@ -39,8 +35,3 @@ class Networks:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
-
-
-def trusts(host: str, accounts: Sequence[Account], trusted: Networks) -> bool:
-    """Whether a peer's assertions count: it is the server of an account of ours, or configured to be believed (RFC 3324, RFC 3325 §6)."""
-    return any(host in account.server_addresses for account in accounts) or host in trusted

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flexosip.errors import ConfigurationError, InvalidState
 from flexosip.phone.account import Account, account_called, parse_aor
 from flexosip.phone.call import Call
-from flexosip.phone.callers import CallerPolicy
+from flexosip.phone.callers import CallerPolicy, Callers
 from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
 from flexosip.phone.events import CallEvent
@@ -65,8 +65,7 @@ class Phone:
         accept_from: who may call us. `auto`: with an account its server, or who knows our Contact; without one anybody.
             `registrar`: the same, but without an account nobody. `any`: anybody. Addresses, networks such as `192.168.1.0/24` and
             host names; or a sequence of all these. Others meet silence.
-        allow, deny: patterns of callers who may call, and who may not, among those that `accept_from` lets in: a number, a user name
-            or `user@host` with `*` for any text. They get 403. Only what comes through our server tells who really calls.
+        callers: who of those may call, and who has to prove who he is, see `Callers`.
         limits: how much strangers may use, see `Limits`.
         clock, network: the virtual ones of `flexosip.simulation`.
         media_ports: range of UDP ports for sound.
@@ -100,8 +99,7 @@ class Phone:
         codecs: Sequence[str] | None = None,
         srtp: str = "off",
         accept_from: str | Sequence[str] = "auto",
-        allow: Sequence[str] | None = None,
-        deny: Sequence[str] = (),
+        callers: Callers | None = None,
         limits: Limits | None = None,
         clock: Any = None,
         network: Any = None,
@@ -128,19 +126,14 @@ class Phone:
         network = network.host() if hasattr(network, "host") else network
         self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
         self.accounts: list[Account] = []
-        self.requests = RequestTable()
-        """Who answers requests outside of dialogs, by method; for rooms of the library."""
-        self.transfers = Transfers(self, accept_transfers, accept_replaces)
-        """Transfers by others; for rooms of the library."""
+        self.requests, self.transfers = RequestTable(), Transfers(self, accept_transfers, accept_replaces)
+        """Who answers requests outside of dialogs, by method, and transfers by others; for rooms of the library."""
         self.trusted_peers = Networks(trusted_peers, "trusted_peers")
-        self._callers = CallerPolicy(accept_from, allow, deny)
-        self.limits = limits or Limits()
-        self._clock = clock
-        self._network = network
+        self._callers, self.limits = CallerPolicy(accept_from, callers or Callers()), limits or Limits()
+        self._clock, self._network = clock, network
         self._signalling: Signalling | None = None
         self._sessions: dict[CallSession, Call] = {}
-        self._incoming = IncomingCalls()
-        self._observers = Observers()
+        self._incoming, self._observers = IncomingCalls(), Observers()
         self._closing: asyncio.Task[None] | None = None
         self._closers: set[asyncio.Task[Any]] = set()
         if aor is not None:

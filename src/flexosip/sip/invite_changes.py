@@ -88,6 +88,9 @@ class ChangingUsage:
     def _send_bye(self) -> None:
         raise NotImplementedError
 
+    def _drop_dialogs(self) -> None:
+        raise NotImplementedError
+
     def check_reinvite_result(self, result: Result) -> None:
         """End the call when a re-INVITE shows that the other side does not know it any more."""
         raise NotImplementedError
@@ -211,14 +214,19 @@ class ChangingUsage:
             self._tell(self.handler.on_confirmed, self, ack)
         self.resume_reinvite()
 
+    def _may_be_forged(self) -> bool:
+        """Whether all that is known of the other side may come from a forged address, and names a third host as its Contact."""
+        unproven, dialog, flow = self._core.unproven, self.dialog, self.flow
+        if self.direction != "incoming" or unproven is None or dialog is None or flow is None:
+            return False
+        return unproven(flow) and dialog.next_hop.host != flow.remote[0]
+
     def answer_unacknowledged(self, answer: UnacknowledgedAnswer) -> None:
         """No ACK for 64*T1: the call is ended with BYE (RFC 3261 §13.3.1.4, §14.2)."""
         if answer in self._answers:
             self._answers.remove(answer)
-        unproven, dialog, flow = self._core.unproven, self.dialog, self.flow
-        incoming = self.direction == "incoming" and dialog is not None and flow is not None
-        if incoming and unproven is not None and unproven(flow) and dialog.next_hop.host != flow.remote[0]:
-            # Perhaps it all came from a forged address, and its Contact names somebody who is to get our BYE again and again.
+        if self._may_be_forged():
+            # The Contact names somebody who is perhaps to get our BYE again and again.
             self._finish(UsageEnd("timeout", 408, "No ACK"), keep_answers=False)
             self._drop_dialogs()
             return

@@ -18,11 +18,12 @@ from flexosip.sync.portal import Portal
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
+    from flexosip.phone.callers import Callers
     from flexosip.phone.events import CallEvent
-    from flexosip.phone.pickup import DialogToPickUp
-    from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest
     from flexosip.phone.limits import Limits
+    from flexosip.phone.pickup import DialogToPickUp
     from flexosip.phone.statistics import PhoneStatistics
+    from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest
     from flexosip.sip.registration import Registration, RegistrationEvent
     from flexosip.sip.replaces import Replaces
     from flexosip.sip.uri import SipUri
@@ -51,8 +52,7 @@ class Phone:
         codecs: Sequence[str] | None = None,
         srtp: str = "off",
         accept_from: str | Sequence[str] = "auto",
-        allow: Sequence[str] | None = None,
-        deny: Sequence[str] = (),
+        callers: Callers | None = None,
         limits: Limits | None = None,
         network: Any = None,
         expires: float = 3600.0,
@@ -78,8 +78,7 @@ class Phone:
             codecs=codecs,
             srtp=srtp,
             accept_from=accept_from,
-            allow=allow,
-            deny=deny,
+            callers=callers,
             limits=limits,
             network=network,
             expires=expires,

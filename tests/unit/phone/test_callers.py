@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flexosip import ConfigurationError
+from flexosip import Callers, ConfigurationError
 from flexosip.phone.callers import CallerPolicy, Judgement, caller_matches
 from flexosip.sip.flow import Flow
 from flexosip.sip.parser import parse_message
@@ -61,24 +61,24 @@ ACCEPT, SILENCE, DENY, STRANGER = Judgement.ACCEPT, Judgement.SILENCE, Judgement
     ],
 )
 def test_the_source_decides(accept_from: Any, account: bool, source: str, expected: Judgement) -> None:
-    assert judge(CallerPolicy(accept_from), source, account=account) is expected
+    assert judge(CallerPolicy(accept_from, Callers()), source, account=account) is expected
 
 
 @pytest.mark.parametrize("accept_from", ["auto", "registrar", ("registrar",)])
 def test_who_knows_our_contact_was_sent_by_the_registrar(accept_from: Any) -> None:
-    assert judge(CallerPolicy(accept_from), "203.0.113.1", uri="sip:unguessable@192.0.2.1") is ACCEPT
-    assert judge(CallerPolicy(accept_from), "203.0.113.1", uri="sip:unguessable%00@192.0.2.1") is SILENCE
+    assert judge(CallerPolicy(accept_from, Callers()), "203.0.113.1", uri="sip:unguessable@192.0.2.1") is ACCEPT
+    assert judge(CallerPolicy(accept_from, Callers()), "203.0.113.1", uri="sip:unguessable%00@192.0.2.1") is SILENCE
 
 
 def test_the_servers_address_with_another_port_is_no_server() -> None:
-    assert judge(CallerPolicy("auto"), "198.51.100.1", port=5062) is SILENCE
+    assert judge(CallerPolicy("auto", Callers()), "198.51.100.1", port=5062) is SILENCE
 
 
 @pytest.mark.parametrize("agent", ["friendly-scanner", "sipvicious", "Phone 1.0"])
 def test_what_a_scanner_calls_itself_changes_nothing(agent: str) -> None:
     extra = f"User-Agent: {agent}\r\n"
-    assert judge(CallerPolicy("auto"), "203.0.113.1", extra=extra) is SILENCE
-    assert judge(CallerPolicy("auto"), "198.51.100.1", extra=extra) is ACCEPT
+    assert judge(CallerPolicy("auto", Callers()), "203.0.113.1", extra=extra) is SILENCE
+    assert judge(CallerPolicy("auto", Callers()), "198.51.100.1", extra=extra) is ACCEPT
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,20 @@ def test_what_a_scanner_calls_itself_changes_nothing(agent: str) -> None:
     ],
 )
 def test_patterns_of_callers(allow: Any, deny: Any, user: str, expected: Judgement) -> None:
-    assert judge(CallerPolicy("auto", allow, deny), "198.51.100.1", user=user) is expected
+    assert judge(CallerPolicy("auto", Callers(allow, deny)), "198.51.100.1", user=user) is expected
 
 
 def test_a_denied_stranger_meets_silence_as_every_stranger_does() -> None:
-    assert judge(CallerPolicy("auto", None, ("alice",)), "203.0.113.1") is SILENCE
+    assert judge(CallerPolicy("auto", Callers(None, ("alice",))), "203.0.113.1") is SILENCE
 
 
 def test_what_the_server_asserts_counts_and_what_a_stranger_asserts_does_not() -> None:
     asserted = "P-Asserted-Identity: <sip:+49301234@h.example>\r\n"
-    assert judge(CallerPolicy("auto", ("+49*",)), "198.51.100.1", user="anonymous", extra=asserted) is ACCEPT
-    assert judge(CallerPolicy("auto", ("bob",)), "198.51.100.1", user="bob", extra=asserted) is DENY
-    assert judge(CallerPolicy("any", ("+49*",)), "203.0.113.1", user="anonymous", extra=asserted) is DENY
+    assert judge(CallerPolicy("auto", Callers(("+49*",))), "198.51.100.1", user="anonymous", extra=asserted) is ACCEPT
+    assert judge(CallerPolicy("auto", Callers(("bob",))), "198.51.100.1", user="bob", extra=asserted) is DENY
+    assert judge(CallerPolicy("any", Callers(("+49*",))), "203.0.113.1", user="anonymous", extra=asserted) is DENY
     tel = "P-Asserted-Identity: <tel:+49301234>\r\n"
-    assert judge(CallerPolicy("auto", ("+49*",)), "198.51.100.1", user="anonymous", extra=tel) is ACCEPT
+    assert judge(CallerPolicy("auto", Callers(("+49*",))), "198.51.100.1", user="anonymous", extra=tel) is ACCEPT
 
 
 def test_a_hundred_stars_in_a_pattern_take_no_time() -> None:
@@ -122,10 +122,10 @@ def test_a_hundred_stars_in_a_pattern_take_no_time() -> None:
 @pytest.mark.parametrize("wrong", ["192.0.2.0/33", "a b", "-", "", "host:5060", "any,auto", 7])
 def test_what_accept_from_cannot_mean_is_refused_with_what_it_can(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="host names"):
-        CallerPolicy((wrong,))
+        CallerPolicy((wrong,), Callers())
 
 
 @pytest.mark.parametrize("wrong", ["", "a\r\nb", 7])
 def test_a_pattern_that_is_none_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError):
-        CallerPolicy("auto", None, (wrong,))
+        Callers(None, (wrong,))
