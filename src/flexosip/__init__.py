@@ -31,14 +31,18 @@ if TYPE_CHECKING:
     from flexosip.errors import LocalProtocolError as LocalProtocolError
     from flexosip.errors import MediaError as MediaError
     from flexosip.errors import MediaTimeout as MediaTimeout
+    from flexosip.errors import MessageFailed as MessageFailed
     from flexosip.errors import MissingExtra as MissingExtra
     from flexosip.errors import NetworkError as NetworkError
     from flexosip.errors import NoAnswer as NoAnswer
     from flexosip.errors import NotFound as NotFound
     from flexosip.errors import ProtocolError as ProtocolError
+    from flexosip.errors import PublicationFailed as PublicationFailed
     from flexosip.errors import RegistrationFailed as RegistrationFailed
     from flexosip.errors import RemoteProtocolError as RemoteProtocolError
+    from flexosip.errors import RequestFailed as RequestFailed
     from flexosip.errors import ServerUnreachable as ServerUnreachable
+    from flexosip.errors import SubscriptionFailed as SubscriptionFailed
     from flexosip.errors import TransferRefused as TransferRefused
     from flexosip.errors import TransferTimeout as TransferTimeout
     from flexosip.errors import Unavailable as Unavailable
@@ -75,14 +79,18 @@ _HOMES = {
         "LocalProtocolError",
         "MediaError",
         "MediaTimeout",
+        "MessageFailed",
         "MissingExtra",
         "NetworkError",
         "NoAnswer",
         "NotFound",
         "ProtocolError",
+        "PublicationFailed",
         "RegistrationFailed",
         "RemoteProtocolError",
+        "RequestFailed",
         "ServerUnreachable",
+        "SubscriptionFailed",
         "TransferRefused",
         "TransferTimeout",
         "Unavailable",

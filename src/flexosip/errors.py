@@ -9,6 +9,8 @@ FlexosipError                          every error: .explain() gives cause and n
 │   ├── Busy, Declined, NotFound, Unavailable, NoAnswer(TimeoutError)
 │   ├── TransferRefused, TransferTimeout(TimeoutError)
 │   └── CallReplaced                   .call: another phone took the ringing call over
+├── RequestFailed                      .status .reason
+│   └── MessageFailed, SubscriptionFailed, PublicationFailed
 ├── CallEnded                          .end
 ├── NetworkError(ConnectionError)
 │   ├── ServerUnreachable(TimeoutError)
@@ -40,14 +42,18 @@ __all__ = [
     "LocalProtocolError",
     "MediaError",
     "MediaTimeout",
+    "MessageFailed",
     "MissingExtra",
     "NetworkError",
     "NoAnswer",
     "NotFound",
     "ProtocolError",
+    "PublicationFailed",
     "RegistrationFailed",
     "RemoteProtocolError",
+    "RequestFailed",
     "ServerUnreachable",
+    "SubscriptionFailed",
     "TransferRefused",
     "TransferTimeout",
     "Unavailable",
@@ -69,7 +75,8 @@ STATUS_ADVICE: dict[int, str] = {
     415: "The other side does not understand the media description.",
     416: "The other side does not know this kind of address. Use a sip: address.",
     420: "The other side misses a protocol extension.",
-    423: "The registrar wants a longer registration time.",
+    423: "The server wants a longer time between refreshes.",
+    469: "The other side takes no INFO of this package.",
     480: "The phone is not reachable now: not registered, switched off or set to do-not-disturb.",
     481: "The other side does not know this call any more; it has probably restarted.",
     482: "The request came back to its origin: two servers send it to each other. Check proxy and registrar settings.",
@@ -78,6 +85,7 @@ STATUS_ADVICE: dict[int, str] = {
     486: "The line is busy. Try again later.",
     487: "The call was cancelled before it was answered.",
     488: "No common codec or media type. Allow more codecs (PCMA and PCMU are understood nearly everywhere).",
+    489: "The other side does not tell this kind of state.",
     491: "Both sides changed the call at the same moment. Try again.",
     500: "The other side reports an error of its own. Try again later and look into its log.",
     501: "The other side does not implement this kind of request.",
@@ -204,6 +212,22 @@ class CallReplaced(CallFailed):
     def __init__(self, call: Any) -> None:
         super().__init__("Another phone has picked the call up.", status=487, reason="Replaced")
         self.call = call
+
+
+class RequestFailed(_StatusError):
+    """A request outside of calls was refused."""
+
+
+class MessageFailed(RequestFailed):
+    """A text message was not delivered (RFC 3428)."""
+
+
+class SubscriptionFailed(RequestFailed):
+    """The other side does not tell its state: not to us, or not this one (RFC 6665)."""
+
+
+class PublicationFailed(RequestFailed):
+    """The server does not take our presence (RFC 3903)."""
 
 
 class CallEnded(FlexosipError):

@@ -19,7 +19,8 @@ PAIRS = [(AsyncPhone, Phone), (AsyncCall, Call), (AsyncPlayback, Playback), (Asy
 NATIVE_ONLY = {
     # for the library's own rooms, which live in the loop
     AsyncPhone: {
-        "account_called", "allow_text", "call_class", "call_ended", "contact", "contact_on", "core", "create_media",
+        "account_called", "allow_text", "call_class", "call_ended", "configure_events", "contact", "contact_on", "core",
+        "create_media", "messages",
         "find_account", "identity_towards", "incoming", "loop", "observe_call_event", "options_status", "registration_changed",
         "signalling", "standard_headers", "target_uri", "trusts", "wire_observers",
     },

@@ -17,6 +17,8 @@ from flexosip.phone.digits import DigitReader
 from flexosip.phone.endings import HeaderArgument, RedirectTarget, own_headers, reason_headers, redirect_headers, retry_headers
 from flexosip.phone.events import CallEnd, CallEvent, CallState
 from flexosip.phone.identity import call_identity
+from flexosip.phone.info_packages import InfoHandler, info_headers
+from flexosip.phone.messages import send_in_call
 from flexosip.phone.playback import Playback, Recording
 from flexosip.phone.session_requests import send_request
 from flexosip.phone.transfer_values import referred_by
@@ -533,6 +535,41 @@ class Call:
             CallFailed: the other side refused it. CallEnded: the call ended before it was answered.
         """
         return await send_request(self._session, method, body, content_type, header_pairs(headers))
+
+    async def message(
+        self, text: str | bytes, *, content_type: str = "text/plain", headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None
+    ) -> Any:
+        """Send a text message within the call (RFC 3428); the 2xx.
+
+        Raises:
+            MessageFailed: it was refused. CallEnded: the call ended before it was answered.
+        """
+        return await send_in_call(self._session, text, content_type, header_pairs(headers))
+
+    async def send_info(
+        self,
+        body: bytes = b"",
+        content_type: str | None = None,
+        *,
+        package: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> Any:
+        """Send an INFO; the 2xx.
+
+        Args:
+            package: of RFC 6086; the other side must have named it in Recv-Info. None: an INFO as in RFC 2976.
+
+        Raises:
+            InvalidState: the other side does not take that package. CallFailed: it refused. CallEnded: the call ended before.
+        """
+        pairs = info_headers(self._session, body, content_type, package, header_pairs(headers))
+        return await send_request(self._session, "INFO", body, content_type, pairs)
+
+    def on_info(self, handler: InfoHandler) -> InfoHandler:
+        """Decorator: `handler(info)` gets the INFOs of this call that are no digits: of the packages of the phone
+        (`Phone.info_packages`), and those that name none. It must not block."""
+        self._session.info_handler = handler
+        return handler
 
     def statistics(self) -> MediaStatistics | None:
         """Packets, loss, jitter and round trip so far; None before there is sound."""

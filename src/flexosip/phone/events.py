@@ -23,6 +23,7 @@ __all__ = [
     "Ended",
     "Held",
     "IdentityChanged",
+    "InfoReceived",
     "MediaSilent",
     "PlaybackFinished",
     "PlaybackStarted",
@@ -161,6 +162,15 @@ class IdentityChanged(CallEvent):
     """Somebody else is at the other end now, or it is known better who (RFC 4916, P-Asserted-Identity): `call.identity`."""
 
     identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived(CallEvent):
+    """The other side sent an INFO that is no digit (RFC 6086)."""
+
+    package: str | None
+    content_type: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from flexosip.phone.call import Call
 from flexosip.phone.callers import CallerPolicy, Callers
 from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
+from flexosip.phone.event_verbs import EventVerbs
 from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.limits import Limits
@@ -53,7 +54,7 @@ __all__ = ["Phone", "RingOutcome", "RingResult"]
 _CONNECTION_HOST = re.compile(rb"(?m)^c=IN IP[46] ([0-9A-Fa-f.:]{2,45})")
 
 
-class Phone:
+class Phone(EventVerbs):
     """A SIP phone. Without an account it calls and is called directly; with one it registers.
 
     Args:

@@ -34,6 +34,7 @@ from flexosip.sip.reason import parse_reasons
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
+    from flexosip.phone.info_packages import InfoHandler
     from flexosip.phone.media_session import MediaSession
     from flexosip.phone.phone import Phone
     from flexosip.sdp import Negotiation
@@ -92,6 +93,8 @@ class CallSession(SessionEvents):
         self._given_up = False
         self._own_end: CallEnd | None = None
         self._silent_early = False
+        self.info_handler: InfoHandler | None = None
+        """Gets the INFOs that are no digits."""
         self.rang = False
         """Outgoing: the other phone has rung (180), or is heard before it answers (183): many gateways ring in that sound only."""
         self.accepted = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import call_failure
 from flexosip.phone.digits import parse_dtmf, parse_dtmf_relay
+from flexosip.phone.info_packages import package_of, receive_package
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +33,25 @@ def receive_request(session: CallSession, request: Request, transaction: ServerT
 
 
 def _receive_info(session: CallSession, request: Request, transaction: ServerTransaction) -> None:
+    if _is_digit(request) or not receive_package(session, request, transaction):
+        _receive_plain_info(session, request, transaction)
+
+
+def _is_digit(request: Request) -> bool:
+    """The INFOs of RFC 2976 that carry keys, whatever package they name beside."""
+    return package_of(request) is None and request.content_type in ("application/dtmf-relay", "application/dtmf", None)
+
+
+def _receive_message(session: CallSession, request: Request, transaction: ServerTransaction) -> None:
+    session.phone.messages.receive_in_call(session, request, transaction)
+
+
+def _refuse_subscribe(session: CallSession, request: Request, transaction: ServerTransaction) -> None:
+    # RFC 6665 §4.5.2: a subscription has a dialog of its own.
+    transaction.respond(request.create_response(403, "Subscribe Outside Of The Call"))
+
+
+def _receive_plain_info(session: CallSession, request: Request, transaction: ServerTransaction) -> None:
     status = _digits_of_info(session, request)
     headers = (("Accept", "application/dtmf-relay, application/dtmf"),) if status == 415 else ()
     transaction.respond(request.create_response(status, headers=headers))
@@ -55,7 +75,11 @@ def _digits_of_info(session: CallSession, request: Request) -> int:
     return 200
 
 
-RECEIVED: dict[str, Callable[[CallSession, Request, ServerTransaction], None]] = {"INFO": _receive_info}
+RECEIVED: dict[str, Callable[[CallSession, Request, ServerTransaction], None]] = {
+    "INFO": _receive_info,
+    "MESSAGE": _receive_message,
+    "SUBSCRIBE": _refuse_subscribe,
+}
 """Method -> what answers it: called with the session, the request and its transaction, at once or later within 32 s."""
 
 

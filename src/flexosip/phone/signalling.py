@@ -100,6 +100,7 @@ class Signalling:
         core.product = phone.user_agent
         phone.requests.attach(core)
         phone.transfers.attach(core)
+        phone.configure_events(core)
 
     async def open(self, listen: Sequence[str]) -> None:
         """Bind the sockets."""

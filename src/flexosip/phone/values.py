@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 from flexosip.errors import ConfigurationError, FlexosipError
+from flexosip.sip.grammar import SipParseError, is_token, parse_parameters
 from flexosip.sip.headers import header_names
 from flexosip.sip.uri import SipUri
 
-__all__ = ["checked_text", "header_pairs", "parse_server"]
+__all__ = ["checked_media_type", "checked_text", "header_pairs", "parse_server"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
@@ -30,6 +31,24 @@ def checked_text(value: str, what: str) -> str:
     """
     if _CONTROL.search(value):
         raise ConfigurationError(f"{what} contains a control character (a line break, for example), which is not allowed: {value[:80]!r}.")
+    return value
+
+
+def checked_media_type(value: str) -> str:
+    """`value` itself.
+
+    Raises:
+        ConfigurationError: (a ValueError) it is no media type such as `text/plain;charset=utf-8`.
+    """
+    checked_text(value, "The content type")
+    media_type, semicolon, rest = value.partition(";")
+    kind, slash, subtype = media_type.strip().partition("/")
+    try:
+        parse_parameters(semicolon + rest)
+    except SipParseError as error:
+        raise ConfigurationError(f"{value!r} is no media type such as text/plain.") from error
+    if not slash or not is_token(kind) or not is_token(subtype):
+        raise ConfigurationError(f"{value!r} is no media type such as text/plain.")
     return value
 
 

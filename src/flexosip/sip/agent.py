@@ -16,6 +16,7 @@ from flexosip.sip.dialog import DialogId, dialog_id_of
 from flexosip.sip.grammar import SipParseError
 from flexosip.sip.invite_client import OutgoingInvite
 from flexosip.sip.invite_server import IncomingInvite
+from flexosip.sip.multipart import unwrap
 from flexosip.sip.outgoing_request import OutgoingRequest, Result, estimated_size
 from flexosip.sip.stack import RandomSource, SipStack, StackStatistics
 from flexosip.sip.uri import SipUri
@@ -45,6 +46,7 @@ Locate = "Callable[[SipUri, int, Flow | None, Callable[[Flow | None, Exception |
 _OWN_METHODS = frozenset({"ACK", "BYE", "CANCEL", "INFO", "INVITE", "OPTIONS"})
 _KNOWN_METHODS = _OWN_METHODS | {"MESSAGE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
 _WITHIN_DIALOGS_ONLY = frozenset({"BYE", "INFO", "UPDATE", "PRACK"})
+_WITH_SDP = frozenset({"INVITE", "UPDATE", "PRACK"})
 _RING_REFRESH = 50.0
 """Seconds after which an unanswered call's last 1xx is repeated; the RFC wants one at every minute (§13.3.1.1)."""
 _RING_SWEEP = 5.0
@@ -122,6 +124,8 @@ class UserAgentCore:
         """Methods that `on_other` answers, for the Allow header; MESSAGE belongs to `on_message`."""
         self.supported: frozenset[str] = frozenset()
         """Option tags that are implemented above."""
+        self.info_packages: frozenset[str] = frozenset()
+        """INFO packages that are understood above, for Recv-Info (RFC 6086 §5.2)."""
         self.product: str | None = None
         """User-Agent of our requests; None sends none."""
         self.on_invite: Callable[[InviteUsage], None] | None = None
@@ -188,7 +192,14 @@ class UserAgentCore:
         headers = [("Allow", self.allow_value)]
         if self.supported:
             headers.append(("Supported", ", ".join(sorted(self.supported))))
+        if self.info_packages:
+            headers.append(("Recv-Info", self.recv_info_value))
         return headers
+
+    @property
+    def recv_info_value(self) -> str:
+        """Value of the Recv-Info header; empty when no package is understood (RFC 6086 §5.2.3)."""
+        return ", ".join(sorted(self.info_packages))
 
     def contact_value(self, flow: Flow) -> NameAddr | None:
         """Our Contact over `flow`."""
@@ -378,6 +389,8 @@ class UserAgentCore:
             # §12.2.2: out of order. The sender finds its mistake sooner with 500 than with silence.
             transaction.respond(request.create_response(500, "CSeq out of order"))
         elif not self._refuse_extension(request, transaction):
+            if method in _WITH_SDP:
+                unwrap(request, SDP)
             if method == "OPTIONS":
                 self._answer_options(request, transaction, 200)
             else:
@@ -410,7 +423,7 @@ class UserAgentCore:
             transaction.respond(request.create_response(404))
         elif self.stack.is_merged(request, transaction):
             transaction.respond(request.create_response(482, "Merged Request"))
-        elif not self._refuse_extension(request, transaction) and not self._refuse_content(request, transaction):
+        elif not self._refuse_extension(request, transaction) and not self.refuse_content(request, transaction):
             self._work(request, transaction)
 
     def _work(self, request: Request, transaction: ServerTransaction) -> None:
@@ -441,6 +454,7 @@ class UserAgentCore:
         if usage is not None:
             if not flow.proven:
                 self.stack.prove(flow)
+            unwrap(request, SDP)
             usage.receive_ack(request, flow)
 
     # -- refusals -----------------------------------------------------------------------------------------------------
@@ -462,8 +476,11 @@ class UserAgentCore:
         transaction.respond(request.create_response(420, headers=(("Unsupported", ", ".join(unknown)),)))
         return True
 
-    def _refuse_content(self, request: Request, transaction: ServerTransaction) -> bool:
-        """415 for a body that we do not understand and must, 406 when we could not answer (RFC 3261 §8.2.3, §21.4.7)."""
+    def refuse_content(self, request: Request, transaction: ServerTransaction) -> bool:
+        """415 for a body that we do not understand and must, 406 when we could not answer (RFC 3261 §8.2.3, §21.4.7).
+
+        True if that was sent. SDP within a multipart body takes the place of the whole (RFC 5621).
+        """
         method = request.method
         if method not in ("INVITE", "OPTIONS", "MESSAGE"):
             return False
@@ -474,7 +491,9 @@ class UserAgentCore:
             if encodings:
                 transaction.respond(request.create_response(415, headers=(("Accept-Encoding", "identity"),)))
                 return True
-            if request.content_type not in understood:
+            if method == "INVITE":
+                unwrap(request, SDP)
+            if request.content_type not in understood and "*/*" not in understood:
                 transaction.respond(request.create_response(415, headers=(("Accept", ", ".join(sorted(understood))),)))
                 return True
         if method != "MESSAGE" and "Accept" in headers:

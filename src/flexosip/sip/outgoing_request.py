@@ -8,11 +8,14 @@ RFC 3261 §8.1, §22; RFC 3263 §4.3
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from flexosip.sip.client_transaction import InviteClientTransaction
 from flexosip.sip.failover import SupersededInvite, has_failed, retry_after
+from flexosip.sip.grammar import SipParseError
 from flexosip.sip.message import Request, Response
+from flexosip.sip.multipart import unwrap
 from flexosip.sip.transaction import TransactionFailure
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ __all__ = ["OutgoingRequest", "Result", "estimated_size"]
 Result = Response | TransactionFailure
 """How a request ends."""
 
+logger = logging.getLogger(__name__)
+
+_WITH_SDP = frozenset({"INVITE", "UPDATE", "PRACK"})
 _LARGEST_DATAGRAM = 1300
 """Octets: what is larger goes over a congestion-controlled transport (RFC 3261 §18.1.1)."""
 _VIA_SIZE = 120
@@ -213,6 +219,8 @@ class OutgoingRequest:
         if self._finished and response.status >= 300:
             return
         self._stop_impatience()
+        if response.body and self.request.method in _WITH_SDP:
+            self._unwrap(response)
         if response.status < 200:
             if self._on_provisional is not None:
                 self._on_provisional(response)
@@ -220,6 +228,15 @@ class OutgoingRequest:
             return
         else:
             self._finish(response)
+
+    @staticmethod
+    def _unwrap(response: Response) -> None:
+        """SDP within a multipart body takes the place of the whole (RFC 5621)."""
+        try:
+            unwrap(response, "application/sdp")
+        except SipParseError as error:
+            # Whoever wants the session description will miss it.
+            logger.info("the body of a %d cannot be read: %s", response.status, error)
 
     def _retry(self, response: Response) -> bool:
         """Answer a challenge with a new request: next CSeq, same Call-ID and From tag (RFC 3261 §22.2)."""

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
     from flexosip.phone.events import CallEnd, CallEvent, CallState
+    from flexosip.phone.info_packages import InfoHandler
     from flexosip.phone.transfer_values import TransferRequest, TransferResult
     from flexosip.sip.headers import Headers, NameAddr
     from flexosip.sip.identity import Identity
     from flexosip.sip.user_to_user import UserToUser
 
 __all__ = ["Call", "HeaderArgument", "for_threads"]
+
 
 class Call:
     """One call; the verbs of `flexosip.Call` without `await`."""
@@ -338,6 +340,20 @@ class Call:
     def request(self, method: str, body: bytes = b"", content_type: str | None = None, *, headers: Any = None) -> Any:
         """Send a request of your own within the call."""
         return self._portal.run(self._call.request(method, body, content_type, headers=headers))
+
+    def message(self, text: str | bytes, *, content_type: str = "text/plain", headers: HeaderArgument = None) -> Any:
+        """Send a text message within the call."""
+        return self._portal.run(self._call.message(text, content_type=content_type, headers=headers))
+
+    def send_info(
+        self, body: bytes = b"", content_type: str | None = None, *, package: str | None = None, headers: HeaderArgument = None
+    ) -> Any:
+        """Send an INFO."""
+        return self._portal.run(self._call.send_info(body, content_type, package=package, headers=headers))
+
+    def on_info(self, handler: InfoHandler) -> InfoHandler:
+        """Decorator: `handler(info)` gets the INFOs of this call that are no digits, in the phone's thread; it must not block."""
+        return self._portal.call(self._call.on_info, handler)
 
     def statistics(self) -> MediaStatistics | None:
         """Packets, loss, jitter and round trip so far."""

@@ -14,6 +14,7 @@ from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.phone import Phone as AsyncPhone
 from flexosip.phone.phone import RingResult
 from flexosip.sync.call import Call, HeaderArgument, for_threads
+from flexosip.sync.event_verbs import EventVerbs
 from flexosip.sync.portal import Portal
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = ["Phone"]
 _CLOSE_TIME = 2.0
 
 
-class Phone:
+class Phone(EventVerbs):
     """A SIP phone; see `flexosip.Phone` for the arguments. It runs in real time: there is no `clock=`."""
 
     def __init__(
