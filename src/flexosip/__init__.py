@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from flexosip.phone.phone import Phone as Phone
     from flexosip.phone.phone import RingResult as RingResult
     from flexosip.phone.playback import Playback as Playback
+    from flexosip.phone.ring_group import Confirmation as Confirmation
     from flexosip.phone.transfer_values import ReplaceRequest as ReplaceRequest
     from flexosip.phone.transfer_values import TransferRequest as TransferRequest
     from flexosip.phone.transfer_values import TransferResult as TransferResult
@@ -103,6 +104,7 @@ _HOMES = {
     "flexosip.phone.limits": ("Limits",),
     "flexosip.phone.phone": ("Phone", "RingResult"),
     "flexosip.phone.playback": ("Playback",),
+    "flexosip.phone.ring_group": ("Confirmation",),
     "flexosip.phone.transfer_values": ("ReplaceRequest", "TransferRequest", "TransferResult"),
     "flexosip.sip.replaces": ("Replaces",),
 }

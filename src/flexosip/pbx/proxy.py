@@ -28,6 +28,7 @@ from flexosip.sip.outgoing_request import estimated_size
 from flexosip.sip.response_routing import response_flow
 from flexosip.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from flexosip.sip.stack import SipStack
+from flexosip.sip.status import response_rank
 from flexosip.sip.transaction import TransactionFailure
 from flexosip.sip.uri import SipUri
 
@@ -229,7 +230,7 @@ class ForkingProxy:
 
     def _refused(self, context: _Context, branch: _Branch, response: Response) -> None:
         best = context.best
-        if best is None or _rank(response.status) < _rank(best.status):
+        if best is None or response_rank(response.status) < response_rank(best.status):
             context.best = response
         if response.status >= _FINAL_FOR_ALL and not context.finished:
             for other in context.branches:
@@ -365,18 +366,3 @@ class ForkingProxy:
                 self._stack.send(self._copy(request, uri), flow)
 
         self._locate(hop, estimated_size(request), None, found)
-
-
-def _rank(status: int) -> int:
-    """Lower is better as the answer for all (RFC 3261 §16.7 step 6): 6xx decides, then what the caller can act on."""
-    if status >= 600:
-        return 0
-    if status in (401, 407, 415, 420, 484, 488):
-        return 1
-    if status in (486, 603):
-        return 2
-    if 300 <= status < 400:
-        return 3
-    if 400 <= status < 500:
-        return 4 if status not in (408, 487) else 5
-    return 6

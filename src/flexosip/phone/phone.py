@@ -25,7 +25,8 @@ from flexosip.phone.observers import Observers, log_call_event, log_registration
 from flexosip.phone.pickup import DialogToPickUp, pick_up
 from flexosip.phone.replacing import receive_replacing
 from flexosip.phone.requests import RequestTable
-from flexosip.phone.ringing import RingOutcome, RingResult, ring_until
+from flexosip.phone.ring_group import Confirmation, GroupCall, RingGroup, Targets, confirmation, stages_of
+from flexosip.phone.ringing import RingOutcome, RingResult, ring_group
 from flexosip.phone.session import CallSession
 from flexosip.phone.settings import check_settings
 from flexosip.phone.signalling import Signalling
@@ -300,9 +301,11 @@ class Phone(EventVerbs):
 
     def call(
         self,
-        target: str | SipUri,
+        target: Targets,
         *,
         ring_timeout: float | None = None,
+        then: Sequence[Targets] = (),
+        confirm: str | Confirmation | None = None,
         headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
@@ -316,7 +319,10 @@ class Phone(EventVerbs):
         """A call to `target`; `await` it or enter it with `async with` to have it answered.
 
         Args:
-            ring_timeout: seconds until it is given up with `NoAnswer`.
+            target: whom to call, or a list: all of it rings, the first who answers has the call.
+            ring_timeout: seconds until it is given up with `NoAnswer`, for each list.
+            then: who is called next when nobody has answered: a list, or a list of lists.
+            confirm: a key that whoever answers has to press, or a `Confirmation`; others go on ringing until then.
             headers: headers of your own. subject: what it is about; many phones show it.
             anonymous: do not show who calls. caller_id: the number to show; both as the account's `identity_policy` says.
             auto_answer: ask the other phone to answer by itself, at once (True) or after so many seconds, as intercoms do.
@@ -325,22 +331,20 @@ class Phone(EventVerbs):
             replaces: a call that `target` has and that this one shall take over (RFC 3891): a call of ours with it, or the id of its
                 call as it knows it.
         """
-        return create_call(
-            self,
-            target,
-            CallOptions(
-                ring_timeout=ring_timeout,
-                headers=headers,
-                subject=subject,
-                account=account,
-                anonymous=anonymous,
-                caller_id=caller_id,
-                auto_answer=auto_answer,
-                alert=alert,
-                uui=uui,
-                replaces=replaces,
-            ),
+        options = CallOptions(
+            ring_timeout=ring_timeout,
+            headers=headers,
+            subject=subject,
+            account=account,
+            anonymous=anonymous,
+            caller_id=caller_id,
+            auto_answer=auto_answer,
+            alert=alert,
+            uui=uui,
         )
+        if isinstance(target, (str, SipUri)) and not then and confirm is None:
+            return create_call(self, target, options)
+        return GroupCall(RingGroup(self, stages_of(target, then), options, confirmation(confirm)))
 
     async def dial(self, target: str | SipUri, **options: Any) -> Call:
         """Like `call`, but returns as soon as the INVITE is on its way; then `wait_ringing`, `wait_answered`."""
@@ -350,9 +354,11 @@ class Phone(EventVerbs):
 
     async def ring(
         self,
-        target: str | SipUri,
+        target: Targets,
         duration: float = 20.0,
         *,
+        then: Sequence[Targets] = (),
+        confirm: str | Confirmation | None = None,
         headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
@@ -365,26 +371,24 @@ class Phone(EventVerbs):
         """The doorbell: let it ring; hang up when it is answered, declined or the time is up.
 
         Args:
-            duration: seconds; 0 rings for ever.
+            target: whom to ring, one or a list. then, confirm and the others: see `call`.
+            duration: seconds for each list; 0 rings for ever.
 
         Raises:
             CallFailed, AuthenticationError, NetworkError: it could not ring at all. CallEnded: the phone was closed meanwhile.
         """
-        call = create_call(
-            self,
-            target,
-            CallOptions(
-                headers=headers,
-                subject=subject,
-                account=account,
-                anonymous=anonymous,
-                caller_id=caller_id,
-                auto_answer=auto_answer,
-                alert=alert,
-                uui=uui,
-            ),
+        options = CallOptions(
+            ring_timeout=duration if duration > 0 else None,
+            headers=headers,
+            subject=subject,
+            account=account,
+            anonymous=anonymous,
+            caller_id=caller_id,
+            auto_answer=auto_answer,
+            alert=alert,
+            uui=uui,
         )
-        return await ring_until(call, duration)
+        return await ring_group(RingGroup(self, stages_of(target, then), options, confirmation(confirm)))
 
     def identity_towards(self, uri: SipUri) -> NameAddr:
         """The From of a phone without account: the address at which it can be called back."""

@@ -1,4 +1,4 @@
-"""What became of a ring: the result of `Phone.ring`."""
+"""What became of a ring: the result of `Phone.ring`, target by target."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from flexosip.errors import Busy, CallFailed, Declined, NoAnswer
 
 if TYPE_CHECKING:
-    from flexosip.phone.call import Call
+    from flexosip.phone.ring_group import RingGroup
 
-__all__ = ["RingOutcome", "RingResult", "ring_until"]
+__all__ = ["AttemptOutcome", "RingAttempt", "RingOutcome", "RingResult", "ring_group"]
 
 
 class RingOutcome(enum.StrEnum):
@@ -20,6 +20,38 @@ class RingOutcome(enum.StrEnum):
     ANSWERED = "answered"
     DECLINED = "declined"
     RANG_OUT = "rang_out"
+
+
+class AttemptOutcome(enum.StrEnum):
+    """What became of one target."""
+
+    ANSWERED = "answered"
+    """It has the call."""
+    DECLINED = "declined"
+    """Refused or busy."""
+    RANG_OUT = "rang_out"
+    """It rang, and nobody came."""
+    UNCONFIRMED = "unconfirmed"
+    """Answered, but the key was not pressed: a mailbox, or somebody who hung up."""
+    ELSEWHERE = "elsewhere"
+    """Somebody else was quicker, or the ringing was given up."""
+    FAILED = "failed"
+    """It could not be rung at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingAttempt:
+    """One target of a ring."""
+
+    target: str
+    """As it was given."""
+    outcome: AttemptOutcome
+    status: int
+    """Final SIP status; 487 if it was given up, 0 if there was none."""
+    reason: str
+    """Why, in words."""
+    seconds: float
+    """How long it took from its dialling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +63,10 @@ class RingResult:
     """Final SIP status: 200 answered, 486 or 603 declined, 487 rang out."""
     seconds: float
     """How long it took from dialling."""
+    answered_by: str | None = None
+    """The target that answered, as it was given."""
+    attempts: tuple[RingAttempt, ...] = ()
+    """All targets that were dialled, in their order."""
 
     @property
     def answered(self) -> bool:
@@ -43,16 +79,15 @@ class RingResult:
         return self.outcome is RingOutcome.DECLINED
 
 
-async def ring_until(call: Call, duration: float) -> RingResult:
-    """Let `call` ring for `duration` seconds (0: for ever) or until it is answered or refused, then hang up.
+async def ring_group(group: RingGroup) -> RingResult:
+    """Ring until somebody answers, all have refused or the time is up, then hang up.
 
     Raises:
         CallFailed, AuthenticationError, NetworkError: it could not ring at all. CallEnded: the phone was closed meanwhile.
     """
-    loop = call._session.loop
-    started = loop.time()
+    started = group.loop.time()
     try:
-        await call.wait_answered(duration if duration > 0 else None)
+        call = await group.run()
         outcome, status = RingOutcome.ANSWERED, 200
         await call.hangup()
     except NoAnswer:
@@ -61,7 +96,7 @@ async def ring_until(call: Call, duration: float) -> RingResult:
         outcome, status = RingOutcome.DECLINED, error.status
     except CallFailed as error:
         # A phone that gives up by itself after ringing is one more way of ringing out.
-        if not call._session.rang or error.status not in (408, 480, 487):
+        if not any(attempt.outcome is AttemptOutcome.RANG_OUT for attempt in group.attempts):
             raise
         outcome, status = RingOutcome.RANG_OUT, error.status
-    return RingResult(outcome, status, loop.time() - started)
+    return RingResult(outcome, status, group.loop.time() - started, group.answered_by, group.attempts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["REASON_PHRASES", "reason_phrase"]
+__all__ = ["REASON_PHRASES", "reason_phrase", "response_rank"]
 
 REASON_PHRASES: Final[dict[int, str]] = {
     100: "Trying",
@@ -95,3 +95,21 @@ def reason_phrase(status: int) -> str:
     """The phrase of `status`; an unknown status takes that of its class (RFC 3261 §8.1.3.2)."""
     phrase = REASON_PHRASES.get(status)
     return phrase if phrase is not None else REASON_PHRASES[_CLASSES.get(status // 100, 500)]
+
+
+def response_rank(status: int) -> int:
+    """How good a failure is as the answer for all branches of a fork, 0 best, 6 worst (RFC 3261 §16.7 step 6).
+
+    6xx decides, then what the caller can act on, then what a person decided.
+    """
+    if status >= 600:
+        return 0
+    if status in (401, 407, 415, 420, 484, 488):
+        return 1
+    if status == 486:
+        return 2
+    if 300 <= status < 400:
+        return 3
+    if 400 <= status < 500:
+        return 4 if status not in (408, 487) else 5
+    return 6

@@ -13,6 +13,7 @@ from flexosip.phone.account import Account
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.phone import Phone as AsyncPhone
 from flexosip.phone.phone import RingResult
+from flexosip.phone.ring_group import Confirmation, Targets
 from flexosip.sync.call import Call, HeaderArgument, for_threads
 from flexosip.sync.event_verbs import EventVerbs
 from flexosip.sync.portal import Portal
@@ -204,9 +205,11 @@ class Phone(EventVerbs):
 
     def call(
         self,
-        target: str | SipUri,
+        target: Targets,
         *,
         ring_timeout: float | None = None,
+        then: Sequence[Targets] = (),
+        confirm: str | Confirmation | None = None,
         headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
@@ -228,6 +231,8 @@ class Phone(EventVerbs):
             return await self._phone.call(
                 target,
                 ring_timeout=ring_timeout,
+                then=then,
+                confirm=confirm,
                 headers=headers,
                 subject=subject,
                 account=account,
@@ -247,9 +252,11 @@ class Phone(EventVerbs):
 
     def ring(
         self,
-        target: str | SipUri,
+        target: Targets,
         duration: float = 20.0,
         *,
+        then: Sequence[Targets] = (),
+        confirm: str | Confirmation | None = None,
         headers: HeaderArgument = None,
         subject: str | None = None,
         account: Account | str | None = None,
@@ -268,6 +275,8 @@ class Phone(EventVerbs):
             self._phone.ring(
                 target,
                 duration,
+                then=then,
+                confirm=confirm,
                 headers=headers,
                 subject=subject,
                 account=account,
