@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+PYTEST = ("-m", "pytest", "-p", "flexosip.testing.plugin", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error", "-q")
+PYTEST = (*PYTEST, "--durations=0", "--durations-min=1.0")
 DRAWN_BY_THE_DEMO = "ladder.svg"
 
 
@@ -40,15 +42,20 @@ def test_the_program_prints_what_the_text_says(path: Path, name: str, tmp_path: 
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
     def run(file: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *(PYTEST if file.startswith("test_") else ()), file]
         return subprocess.run(
-            [sys.executable, file], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
     if "sounds.py" in files:
         assert run("sounds.py").returncode == 0
     result = run(name)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == (files[name][1] or "")
+    assert result.returncode == 0, result.stdout + result.stderr
+    if name.startswith("test_"):
+        assert "::test_" not in result.stdout.split("slowest")[-1], "a test of the documents takes a second or more"
+        assert len(files[name][0].splitlines()) < 12 or name != "test_door.py"
+    else:
+        assert result.stdout == (files[name][1] or "")
     assert result.stderr == ""
 
 

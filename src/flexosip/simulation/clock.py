@@ -75,6 +75,11 @@ class VirtualClock:
         """True inside `run`."""
         return self._running
 
+    @property
+    def is_open(self) -> bool:
+        """True between `open` and `close`."""
+        return self._kept is not None
+
     def open(self) -> None:
         """Keep one loop for all runs until `close`: what one run leaves, sockets and tasks, goes on in the next.
 

@@ -1,0 +1,51 @@
+"""For tests of telephony: phones that hear, a network that fails on demand, peers that misbehave, an hour in a second.
+
+    async def test_the_door_is_answered(phone):
+        door, kitchen = await phone("door"), await phone("kitchen")
+        kitchen.answers(after=2, play="hello.wav")
+        async with door.call("kitchen") as call:
+            await call.heard("hello.wav", within=3)
+
+plugin.py       the pytest fixtures `phone`, `pbx`, `network`; the ladder of a test that failed
+stage.py        Stage: clock, network, PBX, phones; nothing may be left at the end
+phones.py       TestPhone, TestCall: what was heard, asserted
+hearing.py      Ear: all that a call heard, in numbers and words
+recognition.py  is this prompt in what was heard
+
+Only `plugin.py` needs pytest. Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexosip.testing.hearing import Ear as Ear
+    from flexosip.testing.hearing import Stretch as Stretch
+    from flexosip.testing.phones import Expectation as Expectation
+    from flexosip.testing.phones import TestCall as TestCall
+    from flexosip.testing.phones import TestPhone as TestPhone
+    from flexosip.testing.recognition import Found as Found
+    from flexosip.testing.recognition import Prompt as Prompt
+    from flexosip.testing.stage import Leftovers as Leftovers
+    from flexosip.testing.stage import Stage as Stage
+
+_HOMES = {
+    "hearing": ("Ear", "Stretch"),
+    "phones": ("Expectation", "TestCall", "TestPhone"),
+    "recognition": ("Found", "Prompt"),
+    "stage": ("Leftovers", "Stage"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'flexosip.testing' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"flexosip.testing.{module}"), name)
+    globals()[name] = value
+    return value
