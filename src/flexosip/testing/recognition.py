@@ -193,15 +193,21 @@ class Prompt:
         return told.count("=") / len(told), other, place + first_shift
 
     def _anchor(self, heard: Sequence[int], place: int) -> tuple[int, float] | None:
-        """(shift, gain) of the first of the loudest pieces that is found near its place."""
-        for piece in sorted(self._pieces, key=lambda piece: -piece.energy)[:3]:
+        """(shift, gain) at which the wave form lies near its place; None if it does not."""
+        loudest = sorted(self._pieces, key=lambda piece: -piece.energy)
+        candidates: set[int] = set()
+        for piece in loudest[:3]:
             rough = sorted((_at_shift(heard, piece, place, shift, 2) for shift in range(-_SHIFT, _SHIFT + 1, 2)), reverse=True)[:4]
             # Between two of the shifts that were tried a shrill sound may be quite another than at them.
             shifts = {shift + fine for likeness, shift, _ in rough if likeness > _ALIKE * 0.5 for fine in (-1, 0, 1)}
-            found = _best(heard, piece, place, sorted(shifts))
-            if found[0] >= _ALIKE:
-                return found[1], abs(found[2])
-        return None
+            candidates |= {found[1] for shift in shifts if (found := _at_shift(heard, piece, place, shift))[0] >= _ALIKE}
+        if not candidates:
+            return None
+        # A voice resembles itself one period later: of several shifts that is right at which most of it lies.
+        some = loudest[:8]
+        shift = max(candidates, key=lambda shift: sum(_at_shift(heard, piece, place, shift, 2)[0] for piece in some))
+        gains = sorted(abs(_at_shift(heard, piece, place, shift)[2]) for piece in some)
+        return shift, gains[len(gains) // 2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def played(source: Any, wanted: Any, *, within: float = 1.0, **settings: Any) ->
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 @pytest.mark.parametrize("line", [{}, {"loss": 0.05}, {"loss": 0.2, "seed": 2}, {"jitter": 0.08, "reorder": 0.1, "loss": 0.01}], ids=str)
 def test_a_prompt_is_recognised_over_a_bad_line(path: Path, line: dict[str, Any]) -> None:
-    assert played(path, path, **line).likeness > 0.65
+    assert played(path, path, within=5.0, **line).likeness > 0.65
 
 
 @pytest.mark.parametrize("codec", ["PCMA", "PCMU", "L16/8000", "L16/16000"])
