@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flexosip import CallEnded, FlexosipError, Limits, Phone, Tone
+from flexosip import CallEnded, FlexosipError, Limits, Phone
 from flexosip.simulation import VirtualClock, VirtualNetwork
 
 CALLS = 1000
