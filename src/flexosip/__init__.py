@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from flexosip.errors import TransferTimeout as TransferTimeout
     from flexosip.errors import Unavailable as Unavailable
     from flexosip.ivr.collect import Digits as Digits
+    from flexosip.net.tls import TlsSettings as TlsSettings
     from flexosip.phone.account import Account as Account
     from flexosip.phone.call import Call as Call
     from flexosip.phone.callers import Callers as Callers
@@ -97,6 +98,7 @@ _HOMES = {
         "Unavailable",
     ),
     "flexosip.ivr.collect": ("Digits",),
+    "flexosip.net.tls": ("TlsSettings",),
     "flexosip.phone.account": ("Account",),
     "flexosip.phone.call": ("Call",),
     "flexosip.phone.callers": ("Callers",),

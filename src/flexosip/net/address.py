@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from flexosip.errors import ConfigurationError
+from flexosip.sip.next_hop import DEFAULT_PORTS
 
 __all__ = [
     "Address",
@@ -17,6 +18,7 @@ __all__ = [
     "is_loopback",
     "is_wildcard",
     "parse_listen",
+    "parse_listener",
 ]
 
 Address = tuple[str, int]
@@ -30,7 +32,7 @@ class ListenAddress:
     """Where something listens; the port is the real one, never 0."""
 
     transport: str
-    """`udp` or `tcp`"""
+    """`udp`, `tcp`, `tls`, `ws` or `wss`"""
     host: str
     port: int
 
@@ -82,8 +84,23 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse_listen(text: str) -> Address:
-    """Host and port of `HOST:PORT`, `[IPV6]:PORT`, `HOST`, `:PORT` or a bare IPv6 address; without a port it is 5060.
+def parse_listener(text: str) -> tuple[str | None, Address]:
+    """Transport and address of what `parse_listen` takes, perhaps with `tls:`, `ws:`, `wss:`, `udp:` or `tcp:` before it.
+
+    Without a transport it is None, for UDP and TCP. Without a port it is the transport's own: 5060, 5061, 80 or 443.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    word, colon, rest = text.strip().partition(":")
+    transport = word.lower()
+    if not colon or transport not in DEFAULT_PORTS:
+        return None, parse_listen(text)
+    return transport, parse_listen(rest, DEFAULT_PORTS[transport])
+
+
+def parse_listen(text: str, default_port: int = _SIP_PORT) -> Address:
+    """Host and port of `HOST:PORT`, `[IPV6]:PORT`, `HOST`, `:PORT` or a bare IPv6 address; without a port it is `default_port`.
 
     Raises:
         ConfigurationError: it is none of these.
@@ -98,7 +115,7 @@ def parse_listen(text: str) -> Address:
         host, _, port_text = host.partition(":")
     elif canonical_ip(host) is None:
         raise _bad_listen(text)
-    port = _SIP_PORT
+    port = default_port
     if port_text:
         if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5 and int(port_text) <= 65535):
             raise _bad_listen(text)
@@ -112,5 +129,6 @@ def parse_listen(text: str) -> Address:
 def _bad_listen(text: str) -> ConfigurationError:
     return ConfigurationError(
         f"{text!r} is not an address to listen on.",
-        advice="Write HOST:PORT, for example 0.0.0.0:5060 or [::]:5060; port 0 takes any free port.",
+        advice="Write HOST:PORT, for example 0.0.0.0:5060 or [::]:5060; port 0 takes any free port. "
+        "A transport may stand before it: tls:0.0.0.0:5061.",
     )

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from flexosip.errors import NetworkError
-from flexosip.net.address import ListenAddress
+from flexosip.net.address import Address, ListenAddress
 from flexosip.net.datagram_flows import DatagramFlows
-from flexosip.net.listening import DEFAULT_LISTEN, Binder
+from flexosip.net.listening import DEFAULT_LISTEN, Bind, Binder, Unbind
 from flexosip.net.locator import Done, Locator
 from flexosip.net.network import Network, TimerHandle
 from flexosip.net.server_location import RandomSource
 from flexosip.net.stream_flows import StreamFlows, StreamLimits
+from flexosip.net.tls import TlsSettings
 from flexosip.sansio import Scheduler
 from flexosip.sip.flow import Flow
 from flexosip.sip.grammar import SipParseError
@@ -36,9 +38,9 @@ class DriverStatistics:
     keepalives_received: int
     """UDP datagrams of line breaks or NULs only"""
     messages_received: int
-    """over TCP"""
+    """over connections"""
     messages_sent: int
-    """over TCP"""
+    """over connections"""
     connections: int
     """open now"""
     connections_refused: int
@@ -56,8 +58,9 @@ class SipDriver:
         receive_datagram: gets each datagram and its flow.
         receive_message: gets each message framed out of a stream, and its flow.
         flow_failed: told when a connection is over, or ICMP or the kernel says that nothing gets through.
-        limits: bounds of TCP connections.
+        limits: bounds of connections.
         random: draws among servers that share a load.
+        tls: certificates and authorities, for TLS and secure WebSockets.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class SipDriver:
         flow_failed: Callable[[Flow, Exception], None],
         limits: StreamLimits | None = None,
         random: RandomSource | None = None,
+        tls: TlsSettings | None = None,
     ) -> None:
         self.network = network
         self.scheduler = scheduler
@@ -84,6 +88,7 @@ class SipDriver:
             receive=receive_message,
             malformed=self._malformed,
             failed=self._stream_failed,
+            tls=tls,
         )
         self._locator = Locator(network, self._datagrams, self._streams, random)
         self._timer: TimerHandle | None = None
@@ -99,21 +104,26 @@ class SipDriver:
     # -- sockets ---------------------------------------------------------------------------------------------------
 
     async def listen(self, addresses: Sequence[str] | None = None, *, transports: Sequence[str] = ("udp", "tcp")) -> list[ListenAddress]:
-        """Bind UDP and TCP on the same port of each address.
+        """Bind UDP and TCP on the same port of each address, or the transport that is written before it.
 
         Args:
-            addresses: `HOST:PORT` each, port 0 for any free one; by default both families, and a missing one is left out.
+            addresses: `HOST:PORT` or `TRANSPORT:HOST:PORT` each, port 0 for any free one; by default both families, and a missing one
+                is left out.
+            transports: for addresses without one.
 
         Raises:
-            ConfigurationError: an address is none.
+            ConfigurationError: an address is none, or TLS lacks its certificate. MissingExtra: for WebSocket.
             NetworkError: a port is in use, or an address is not ours. Nothing is bound then.
         """
         by_default = addresses is None or tuple(addresses) == DEFAULT_LISTEN
-        ways = {
+        ways: dict[str, tuple[Bind, Unbind]] = {
             "udp": (self._datagrams.open, self._datagrams.close_socket),
-            "tcp": (self._streams.open, self._streams.close_listener),
+            **{
+                transport: (partial(self._streams.open, transport=transport), self._streams.close_listener)
+                for transport in ("tcp", "tls", "ws", "wss")
+            },
         }
-        binder = Binder(self.network, [ways[transport] for transport in transports])
+        binder = Binder(self.network, ways, transports)
         await binder.bind(DEFAULT_LISTEN if addresses is None else addresses, tolerant=by_default)
         return self.addresses
 
@@ -126,7 +136,11 @@ class SipDriver:
         """The port at which others reach us over the flow's transport: for a connection that we opened, not the one it leaves from."""
         if not flow.reliable:
             return flow.local[1]
-        return self._streams.listening_port(flow.local[0]) or flow.local[1]
+        return self._streams.listening_port(flow.local[0], flow.transport) or flow.local[1]
+
+    def connection_from(self, transport: str, remote: Address) -> Flow | None:
+        """The flow of the living connection between us and `remote`, whoever opened it: for those who know that it is the right one."""
+        return self._streams.connection_from(transport, remote)
 
     async def close(self) -> None:
         """Close all sockets and connections, end all tasks, fire no more timers. Harmless at any time."""

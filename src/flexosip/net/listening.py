@@ -1,16 +1,16 @@
-"""Binding a phone's sockets: UDP and TCP on one port, and IPv4 and IPv6 on the same one where that is free."""
+"""Binding a phone's sockets: UDP and TCP on one port, IPv4 and IPv6 on the same one where that is free, others by their transport."""
 
 from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from flexosip.errors import NetworkError
-from flexosip.net.address import Address, canonical_ip, is_ipv6, is_wildcard, parse_listen
+from flexosip.net.address import Address, canonical_ip, is_ipv6, is_wildcard, parse_listener
 from flexosip.net.network import Network
 
-__all__ = ["DEFAULT_LISTEN", "Binder"]
+__all__ = ["DEFAULT_LISTEN", "Bind", "Binder", "Unbind"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,30 +28,38 @@ class Binder:
     """Binds all sockets or none.
 
     Args:
-        transports: for each transport how to bind a host and port, and how to give it back.
+        ways: by transport, how to bind a host and port, and how to give it back.
+        plain: the transports of an address without one.
     """
 
-    def __init__(self, network: Network, transports: Sequence[tuple[Bind, Unbind]]) -> None:
+    def __init__(self, network: Network, ways: Mapping[str, tuple[Bind, Unbind]], plain: Sequence[str]) -> None:
         self._network = network
-        self._transports = tuple(transports)
+        self._ways = ways
+        self._transports = tuple(ways[transport] for transport in plain)
 
     async def bind(self, addresses: Sequence[str], *, tolerant: bool) -> None:
-        """Bind every transport at every address.
+        """Bind every address.
 
         Args:
-            addresses: `HOST:PORT` each; a name stands for its first address. All with port 0 get the same port if possible.
+            addresses: `HOST:PORT` or `TRANSPORT:HOST:PORT` each; a name stands for its first address. All with port 0 and no transport
+                get the same port if possible.
             tolerant: leave out a wildcard whose address family is not there, as long as another is.
 
         Raises:
-            ConfigurationError: an address is none.
+            ConfigurationError: an address is none, or TLS lacks its files.
             NetworkError: one cannot be bound; then none is.
         """
-        parsed = [await self._numeric(parse_listen(text)) for text in addresses]
+        listeners = [parse_listener(text) for text in addresses]
+        parsed = [await self._numeric(address) for transport, address in listeners if transport is None]
+        named = [(transport, await self._numeric(address)) for transport, address in listeners if transport is not None]
         bound: list[tuple[Unbind, Address]] = []
         try:
             for host, port in parsed:
                 if port:
                     bound += await self._bind_port(host, port)
+            for transport, (host, port) in named:
+                bind, unbind = self._ways[transport]
+                bound.append((unbind, await bind(host, port)))
             hosts = [host for host, port in parsed if not port]
             if hosts:
                 bound += await self._bind_free(hosts, tolerant)

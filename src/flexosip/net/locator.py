@@ -2,8 +2,10 @@
 
 Numeric addresses and UDP, names looked up a moment ago and connections that exist are found at once; the rest takes a task.
 Servers that failed lately are tried last, and a request that one of them failed goes on to the next (`next_after`).
+Whom a TLS server must prove to be is the domain that the user typed, never what it resolved to; a sips address is never reached
+without TLS.
 
-RFC 3263 §4; RFC 3261 §18.1.1; RFC 8305 (both address families over TCP)
+RFC 3263 §4; RFC 3261 §18.1.1, §26.2.2; RFC 8305 (both address families over TCP); RFC 5922 §4; RFC 7118 §5
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from flexosip.net.dead_servers import DeadServers
 from flexosip.net.happy_eyeballs import connect_first
 from flexosip.net.names import Names
 from flexosip.net.network import Network
+from flexosip.net.opening import Destination
 from flexosip.net.server_location import RandomSource, ServerLocation, Target
 from flexosip.net.stream_flows import StreamFlows
 from flexosip.sip.flow import Flow
+from flexosip.sip.next_hop import WEB_TRANSPORTS, NextHop, transport_of
 from flexosip.sip.uri import SipUri
 
 __all__ = ["Locator"]
@@ -70,6 +74,23 @@ class _Wish:
         if self.large and target.transport == "udp" and self.uri.transport is None:
             return ("tcp", "udp")
         return (target.transport,)
+
+    @property
+    def domain(self) -> str:
+        """Whom a TLS server must prove to be."""
+        domain = self.uri.service_domain if isinstance(self.uri, NextHop) else None
+        return (domain or self.uri.host).rstrip(".")
+
+    @property
+    def is_bare(self) -> bool:
+        """True if neither a port nor a transport was given."""
+        return self.uri.port is None and self.uri.transport is None and self.uri.scheme == "sip"
+
+    def destination(self, remote: Address, transport: str) -> Destination:
+        """An address of a server, for a connection."""
+        if transport not in WEB_TRANSPORTS:
+            return Destination(remote, transport, self.domain)
+        return Destination(remote, transport, self.domain, self.uri.host, self.uri.path if isinstance(self.uri, NextHop) else "/")
 
     def upgrades(self, target: Target) -> bool:
         """True if TCP is taken only because of the size."""
@@ -172,12 +193,8 @@ class Locator:
 
     def _transports(self, uri: SipUri) -> tuple[str, ...]:
         """What may be used for `uri`, the preferred first."""
-        if uri.scheme == "sips":
-            raise NetworkError("sips addresses need TLS, which is not supported.", advice="Use a sip: address.")
-        transport = uri.transport
-        if transport not in (None, "udp", "tcp"):
-            raise NetworkError(f"The transport {transport!r} is not supported.", advice="Use udp or tcp.")
-        if transport != "tcp" and not self._datagrams.addresses:
+        transport = transport_of(uri)
+        if transport in (None, "udp") and not self._datagrams.addresses:
             if transport is None:
                 return ("tcp",)
             raise NetworkError("No UDP socket is open.", advice="Use tcp, or listen on UDP too.")
@@ -185,6 +202,9 @@ class Locator:
 
     def _find_now(self, wish: _Wish) -> Flow | None:
         """A flow that is to be had without waiting, or None."""
+        preferred = wish.preferred
+        if preferred is not None and preferred.alive and preferred.reliable and wish.uri.host.endswith(".invalid"):
+            return preferred  # a WebSocket client has no other address than its connection (RFC 7118 §5.2.1)
         targets = self._location.find_now(wish.uri, wish.transports)
         if targets is None:
             return None
@@ -200,10 +220,11 @@ class Locator:
         for target, ips in self._in_order(found, wish):
             for ip in ips:
                 remote = (ip, target.port)
-                if wish.ways(target)[0] != "udp":
-                    flow = self._streams.existing(remote)
+                way = wish.ways(target)[0]
+                if way != "udp":
+                    flow = self._streams.existing(remote, wish.destination(remote, way))
                     if flow is not None:
-                        return flow
+                        return self._known_as(flow, wish)
                     if not (wish.upgrades(target) and remote in self._no_tcp):
                         return None
                 try:
@@ -269,7 +290,14 @@ class Locator:
             else:
                 self.dead.add(remote)
 
-        return await connect_first(remotes, lambda remote: self._streams.connect(remote, timeout), refused)
+        flow = await connect_first(remotes, lambda remote: self._streams.connect(wish.destination(remote, way), timeout), refused)
+        return self._known_as(flow, wish)
+
+    def _known_as(self, flow: Flow, wish: _Wish) -> Flow:
+        """Let what goes on over `flow` name the server by the host under which it is configured, too."""
+        if flow.secure and wish.domain != wish.uri.host:
+            self._streams.add_alias(flow, wish.uri.host)
+        return flow
 
     async def _addresses(self, host: str) -> list[str] | NetworkError:
         try:
@@ -286,13 +314,22 @@ class Locator:
 
     def _leads_to(self, flow: Flow, wish: _Wish, target: Target, addresses: list[str]) -> bool:
         free = wish.uri.transport is None and wish.uri.scheme == "sip"
-        if not flow.alive or not (free or flow.transport in wish.transports) or (wish.upgrades(target) and not flow.reliable):
+        # The URI of a secure WebSocket client says "ws" (RFC 7118 §5.2.4).
+        fits = free or flow.transport in wish.transports or (flow.transport == "wss" and "ws" in wish.transports)
+        if not flow.alive or not fits or (wish.upgrades(target) and not flow.reliable):
             return False
         host, port = flow.remote
         if host in addresses:
+            certain = target.host == wish.domain == host  # a bare address names the connection itself
+            if flow.secure and not certain and not self._streams.speaks_for(flow, wish.domain):
+                # The same machine, but nobody has proved that it is this domain's.
+                return False
             # The port of a connection that the peer opened is not the one at which it listens.
-            return port == target.port or (flow.reliable and self._streams.is_accepted(flow))
+            # Many who speak TLS give their bare address as Contact; that is no wish to go on without.
+            return port == target.port or (flow.reliable and self._streams.is_accepted(flow)) or (flow.secure and wish.is_bare)
         # A peer behind a NAT names an address that only its own network knows: it is reached where its packets come from.
+        if flow.secure and addresses != [wish.domain]:
+            return False
         return len(addresses) == 1 and _is_private(addresses[0]) and not _is_private(host)
 
     def _in_order(self, found: list[tuple[Target, list[str]]], wish: _Wish) -> Iterator[tuple[Target, list[str]]]:

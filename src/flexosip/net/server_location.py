@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flexosip.errors import NetworkError
 from flexosip.net.address import canonical_ip
 from flexosip.net.dns_records import NaptrRecord, ServiceRecord
+from flexosip.sip.next_hop import default_port
 
 if TYPE_CHECKING:
     from flexosip.net.dns_records import DnsAnswer, RecordKind
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from flexosip.net.network import Network
     from flexosip.sip.uri import SipUri
 
-__all__ = ["RandomSource", "ServerLocation", "Target", "default_port"]
+__all__ = ["RandomSource", "ServerLocation", "Target"]
 
 logger = logging.getLogger(__name__)
 
@@ -265,11 +266,6 @@ def _by_srv(names: dict[str, str], answers: dict[tuple[str, RecordKind], DnsAnsw
         if answer.records:  # only the root: decidedly not (RFC 2782)
             refused.add(transport)
     return _Services("", (), ttl, frozenset(refused))
-
-
-def default_port(transport: str) -> int:
-    """The port of a transport where nothing else is said (RFC 3261 §18.1.1)."""
-    return {"tls": 5061, "ws": 80, "wss": 443}.get(transport, 5060)
 
 
 def _draw(records: Sequence[ServiceRecord], random: RandomSource) -> list[ServiceRecord]:

@@ -17,6 +17,7 @@ from flexosip.net.address import canonical_ip, is_wildcard
 from flexosip.net.driver import SipDriver
 from flexosip.net.network import Network
 from flexosip.net.real import RealNetwork
+from flexosip.net.tls import TlsSettings
 from flexosip.observe.trace import Direction, WireMessage
 from flexosip.pbx.location import Binding, LocationTable, TooBrief
 from flexosip.pbx.proxy import ForkingProxy, Target
@@ -25,6 +26,7 @@ from flexosip.sansio import Scheduler
 from flexosip.sip.digest import DigestServer, Verified
 from flexosip.sip.flow import Flow
 from flexosip.sip.message import Request
+from flexosip.sip.next_hop import default_port, transport_of
 from flexosip.sip.server_transaction import ServerTransaction
 from flexosip.sip.stack import SipStack
 from flexosip.sip.uri import SipUri
@@ -53,7 +55,9 @@ class Pbx:
 
     Args:
         users: passwords by user name.
-        listen: addresses for UDP and TCP, `HOST:PORT` or `[IPV6]:PORT`.
+        listen: addresses for UDP and TCP, `HOST:PORT` or `[IPV6]:PORT`; with a transport before it, for that one alone:
+            `tls:0.0.0.0:5061`, `ws:`, `wss:`, `udp:`, `tcp:`.
+        tls: certificate and key, for `tls` and `wss`.
         realm: of the digest; it also counts as a domain of ours.
         algorithms: digest algorithms offered, best first.
         min_expires, max_expires: seconds that a registration may last.
@@ -69,6 +73,7 @@ class Pbx:
         algorithms: Sequence[str] = ("SHA-256", "MD5"),
         min_expires: float = 30,
         max_expires: float = 7200,
+        tls: TlsSettings | None = None,
         clock: Any = None,
         network: Any = None,
     ) -> None:
@@ -77,6 +82,7 @@ class Pbx:
             self.add_user(name, password)
         self.realm = realm
         self.listen = tuple(listen)
+        self.tls = tls
         self.locations = LocationTable(min_expires=min_expires, max_expires=max_expires)
         self._algorithms = tuple(algorithms)
         self._clock = clock
@@ -105,7 +111,7 @@ class Pbx:
         """Open the sockets.
 
         Raises:
-            NetworkError: a port is in use.
+            NetworkError: a port is in use. ConfigurationError: the TLS files cannot be used.
         """
         loop = asyncio.get_running_loop()
         network = self._network
@@ -126,11 +132,18 @@ class Pbx:
             receive_datagram=self._receive_datagram,
             receive_message=self._receive_message,
             flow_failed=self._flow_failed,
+            tls=self.tls,
         )
         common = {"scheduler": self.scheduler, "random": random, "algorithms": self._algorithms}
         self._registrar_digest = DigestServer(self.realm, self.users.get, **common)
         self._proxy_digest = DigestServer(self.realm, self.users.get, proxy=True, **common)
-        self._proxy = ForkingProxy(self._stack, driver.locate, secret=random.getrandbits(128).to_bytes(16, "big"))
+        self._proxy = ForkingProxy(
+            self._stack,
+            driver.locate,
+            secret=random.getrandbits(128).to_bytes(16, "big"),
+            connection_from=driver.connection_from,
+            listening_port=driver.listening_port,
+        )
         driver.receive_malformed = self._stack.receive_malformed
         self._driver = driver
         try:
@@ -150,7 +163,7 @@ class Pbx:
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens: `udp:HOST:PORT` and `tcp:HOST:PORT`."""
+        """Where it listens: `udp:HOST:PORT`, `tcp:HOST:PORT` and so on."""
         return [str(address) for address in self._driver.addresses] if self._driver is not None else []
 
     def bindings(self, user: str) -> list[Binding]:
@@ -202,7 +215,10 @@ class Pbx:
         """True for a URI that names this PBX: one of its addresses, or the realm."""
         if uri.host == self.realm.lower():
             return True
-        port = uri.port or 5060
+        try:
+            port = uri.port or default_port(transport_of(uri))
+        except NetworkError:
+            return False
         for address in self._driver.addresses if self._driver is not None else ():
             if address.port == port and (address.host == uri.host or (is_wildcard(address.host) and self._is_own(uri.host))):
                 return True
@@ -263,13 +279,13 @@ class Pbx:
             # Not routed by a hop that we signed: we forward for our own calls only.
             transaction.respond(request.create_response(481))
         else:
-            self._proxy.forward_within(request, transaction, hop)
+            self._proxy.forward_within(request, transaction, hop, way)
 
     def _on_ack(self, request: Request, flow: Flow) -> None:
         way = self._proxy.take_routes(request, self._is_ours)
         hop = self._proxy.next_hop(request, way)
         if hop is not None and way is not None and request.max_forwards != 0:
-            self._proxy.forward_ack(request, hop)
+            self._proxy.forward_ack(request, hop, way)
 
     def _on_register(self, request: Request, transaction: ServerTransaction) -> None:
         assert isinstance(request.uri, SipUri)
@@ -337,12 +353,19 @@ class Pbx:
             transaction.respond(request.create_response(404))
             return
         now = self._now()
+        # A sips address is reached by TLS on every hop (RFC 5630 §5.3); then how the phone wrote its Contact does not matter.
+        secure = isinstance(request.uri, SipUri) and request.uri.scheme == "sips"
         # A binding may hold escaped headers; a Request-URI may not, and a Route from there would send our calls anywhere.
         targets = [
-            Target(replace(binding.uri, headers=None), binding.flow) for user in users for binding in self.locations.bindings(user, now)
+            Target(replace(binding.uri, scheme="sips" if secure else "sip", headers=None), binding.flow)
+            for user in users
+            for binding in self.locations.bindings(user, now)
+            if binding.flow.secure or not secure
         ]
         if not targets:
-            transaction.respond(request.create_response(480))
+            insecure = secure and any(self.locations.bindings(user, now) for user in users)
+            headers = (("Warning", f'380 {self.realm} "SIPS Not Allowed"'),) if insecure else ()
+            transaction.respond(request.create_response(480, headers=headers))
             return
         if request.method == "INVITE":
             self._emit("calling", caller, called)

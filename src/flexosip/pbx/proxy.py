@@ -5,9 +5,9 @@
     CANCEL --> every branch that still rings
 
 Record-Route holds two hops of ours, one for each side, each with the way to its phone signed into the user part: so requests
-within the call find connections behind NAT, and pass between UDP and TCP, IPv4 and IPv6.
+within the call find connections behind NAT, and pass between UDP, TCP, TLS and WebSocket, IPv4 and IPv6.
 
-RFC 3261 §16, RFC 6026 §8, RFC 5658 (double Record-Route)
+RFC 3261 §16, RFC 6026 §8, RFC 5658 (double Record-Route), RFC 5630 §5.3 (sips)
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from flexosip.sip.client_transaction import InviteClientTransaction
 from flexosip.sip.flow import Flow
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Request, Response
+from flexosip.sip.next_hop import WEB_TRANSPORTS
 from flexosip.sip.outgoing_request import estimated_size
 from flexosip.sip.response_routing import response_flow
 from flexosip.sip.server_transaction import InviteServerTransaction, ServerTransaction
@@ -87,12 +88,24 @@ class ForkingProxy:
         stack: the transactions.
         locate: finds the flow to a next hop.
         secret: signs the ways in Record-Route.
+        connection_from: the flow of the living connection with a remote address, by transport.
+        listening_port: the port at which others reach us over the flow's transport.
     """
 
-    def __init__(self, stack: SipStack, locate: Locate, *, secret: bytes) -> None:
+    def __init__(
+        self,
+        stack: SipStack,
+        locate: Locate,
+        *,
+        secret: bytes,
+        connection_from: Callable[[str, tuple[str, int]], Flow | None] = lambda transport, remote: None,
+        listening_port: Callable[[Flow], int] = lambda flow: flow.local[1],
+    ) -> None:
         self._stack = stack
         self._locate = locate
         self._secret = secret
+        self._connection_from = connection_from
+        self._listening_port = listening_port
         self._contexts: dict[ServerTransaction, _Context] = {}
 
     @property
@@ -119,9 +132,12 @@ class ForkingProxy:
         uri = SipUri("sip", None, str(address), int(parts[2]))
         return uri if parts[0] == "udp" else uri.with_parameter("transport", parts[0])
 
-    def _record_route(self, flow: Flow, towards: Flow) -> str:
-        uri = SipUri("sip", self.way_user(towards), flow.local[0], flow.local[1])
-        if flow.transport != "udp":
+    def _record_route(self, flow: Flow, *, secure: bool) -> str:
+        """The hop of ours on the side of `flow`; a sips address where one was called (RFC 3261 §16.6 step 4)."""
+        uri = SipUri("sips" if secure else "sip", self.way_user(flow), flow.local[0], self._listening_port(flow))
+        if flow.transport in WEB_TRANSPORTS:
+            uri = uri.with_parameter("transport", "ws")
+        elif flow.transport != "udp" and not (secure and flow.transport == "tls"):
             uri = uri.with_parameter("transport", flow.transport)
         return str(NameAddr(uri.with_parameter("lr")))
 
@@ -164,8 +180,9 @@ class ForkingProxy:
     def _send_branch(self, context: _Context, branch: _Branch, flow: Flow) -> None:
         request = self._copy(context.request, branch.target.uri)
         if context.request.method in ("INVITE", "SUBSCRIBE", "REFER") and not context.request.to.tag:
-            request.headers.prepend("Record-Route", self._record_route(context.server.flow, context.server.flow))
-            request.headers.prepend("Record-Route", self._record_route(flow, flow))
+            secure = request.uri.scheme == "sips"
+            request.headers.prepend("Record-Route", self._record_route(context.server.flow, secure=secure))
+            request.headers.prepend("Record-Route", self._record_route(flow, secure=secure))
         branch.transaction = self._stack.send_request(
             request,
             flow,
@@ -344,8 +361,17 @@ class ForkingProxy:
             return way
         return request.uri if isinstance(request.uri, SipUri) else None
 
-    def forward_within(self, request: Request, server: ServerTransaction, hop: SipUri) -> None:
-        """Forward a request within a call to `hop`, Request-URI unchanged."""
+    def _find(self, hop: SipUri, way: SipUri | None, size: int, found: Callable[[Flow | None, Exception | None], None]) -> None:
+        """The flow to `hop`. A way that we signed names the very connection over which its phone came."""
+        if way is hop and hop.transport is not None and hop.port is not None:
+            flow = self._connection_from(hop.transport, (hop.host, hop.port))
+            if flow is not None:
+                found(flow, None)
+                return
+        self._locate(hop, size, None, found)
+
+    def forward_within(self, request: Request, server: ServerTransaction, hop: SipUri, way: SipUri | None) -> None:
+        """Forward a request within a call to `hop`, which may be the `way` that we signed; Request-URI unchanged."""
         assert isinstance(request.uri, SipUri)
         uri = request.uri
 
@@ -355,9 +381,9 @@ class ForkingProxy:
             else:
                 self.forward(request, server, (Target(uri, flow),))
 
-        self._locate(hop, estimated_size(request), None, found)
+        self._find(hop, way, estimated_size(request), found)
 
-    def forward_ack(self, request: Request, hop: SipUri) -> None:
+    def forward_ack(self, request: Request, hop: SipUri, way: SipUri | None) -> None:
         """Forward the ACK of a 2xx; it has no transaction and no answer (RFC 3261 §16.11)."""
         uri = request.uri
 
@@ -365,4 +391,4 @@ class ForkingProxy:
             if flow is not None and isinstance(uri, SipUri):
                 self._stack.send(self._copy(request, uri), flow)
 
-        self._locate(hop, estimated_size(request), None, found)
+        self._find(hop, way, estimated_size(request), found)

@@ -10,9 +10,11 @@ from weakref import WeakSet
 
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
 from flexosip.phone.caller_id import IdentityPolicy, caller_address
+from flexosip.phone.contacts import secured
 from flexosip.phone.values import checked_text, parse_server
 from flexosip.sip.digest import DigestClient
 from flexosip.sip.headers import NameAddr
+from flexosip.sip.next_hop import SECURE_TRANSPORTS, TRANSPORTS, NextHop, transport_of
 from flexosip.sip.registration import Registration, RegistrationEvent
 from flexosip.sip.uri import SipUri
 
@@ -21,16 +23,23 @@ if TYPE_CHECKING:
     from flexosip.sip.flow import Flow
     from flexosip.sip.message import Request
 
-__all__ = ["Account", "account_called", "parse_aor"]
+__all__ = ["Account", "account_called", "check_transport", "parse_aor"]
 
 logger = logging.getLogger(__name__)
 
-TRANSPORTS = ("udp", "tcp")
-SECURE = frozenset(("tls", "wss"))
+
+def check_transport(transport: str | None) -> None:
+    """Check a transport's name.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    if transport is not None and transport not in TRANSPORTS:
+        raise ConfigurationError(f"transport={transport!r}: allowed are {', '.join(TRANSPORTS[:-1])} and {TRANSPORTS[-1]}.")
 
 
 def parse_aor(text: str) -> SipUri:
-    """An address of record: `sip:user@host[:port]` or `user@host[:port]`.
+    """An address of record: `sip:user@host[:port]` or `user@host[:port]`; `sips:` where all the way to the domain shall be TLS.
 
     Raises:
         ConfigurationError: it is none.
@@ -41,11 +50,9 @@ def parse_aor(text: str) -> SipUri:
         uri = SipUri.parse(full)
     except (ValueError, FlexosipError) as error:
         raise ConfigurationError(f"The account {text!r} is not an address like sip:user@host: {error}") from error
-    if uri.scheme == "sips":
-        raise ConfigurationError(f"The account {text!r} asks for TLS (sips), which this version does not offer. Use sip:.")
     if not uri.user:
         raise ConfigurationError(f"The account {text!r} has no user part. Write it as sip:user@host.")
-    return SipUri("sip", uri.user, uri.host, uri.port)
+    return SipUri(uri.scheme, uri.user, uri.host, uri.port)
 
 
 def account_called(accounts: Sequence[Account], request: Request, flow: Flow | None) -> Account | None:
@@ -66,13 +73,16 @@ class Account:
 
     Args:
         phone: the phone it belongs to.
-        aor: address of record, `sip:user@host[:port]`.
+        aor: address of record, `sip:user@host[:port]`; `sips:` never goes without TLS (RFC 5630).
         password: for the digest (RFC 7616); None when the server asks for none.
         auth_user: user name for the digest where it differs from the address (some providers call it SIP id).
         realm: the only realm that gets the credentials; None: the realms that the configured server challenges with.
-        registrar, proxy: `HOST[:PORT]` or a SIP URI. The proxy is the next hop whatever the domain resolves to.
+        registrar, proxy: `HOST[:PORT]`, a SIP URI, or the URL of a WebSocket, `wss://HOST[:PORT]/PATH`. The proxy is the next hop
+            whatever the domain resolves to.
         display_name: the name other phones show.
-        transport: `udp` or `tcp`; None: UDP, and TCP for messages that are too large for it.
+        transport: `udp`, `tcp`, `tls`, `ws` or `wss`; None: UDP, and TCP for messages that are too large for it; TLS for `sips:`.
+            By TLS the server's certificate must name the account's domain, also with a registrar or proxy elsewhere; with the URL of
+            a secure WebSocket, that URL's host (RFC 7118 §10.1).
         expires: seconds of a registration that we ask for.
         register: False for an account that calls without registering (a trunk with a fixed address).
         caller_id: the number that calls show, where it is not the account's address.
@@ -99,8 +109,7 @@ class Account:
         identity_policy: IdentityPolicy | str = "from",
         pickup_code: str | None = None,
     ) -> None:
-        if transport is not None and transport not in TRANSPORTS:
-            raise ConfigurationError(f"transport={transport!r}: allowed are {' and '.join(TRANSPORTS)}.")
+        check_transport(transport)
         for value, what in ((password, "The password"), (auth_user, "auth_user"), (realm, "realm"), (display_name, "display_name")):
             if value is not None:
                 # The text of a password never gets into a message.
@@ -120,6 +129,7 @@ class Account:
         self.transport = transport
         self.registrar = parse_server(registrar, "The registrar") if registrar is not None else None
         self.proxy = parse_server(proxy, "The proxy") if proxy is not None else None
+        self._check_secure()
         self.digest = (
             DigestClient(
                 auth_user if auth_user is not None else self.aor.unescaped_user or "",
@@ -146,7 +156,7 @@ class Account:
     def note_server(self, flow: Flow) -> None:
         """A request of the account goes to its server over `flow`."""
         self.server_addresses.add(flow.remote[0])
-        if flow.transport not in SECURE:
+        if flow.transport not in SECURE_TRANSPORTS:
             self._servers.add(flow.remote)
         elif flow not in self._secure_flows:
             self._secure_flows.add(flow)
@@ -158,7 +168,7 @@ class Account:
         any port. TLS and secure WebSocket: over a connection that we opened to the server and nothing else, so that nobody behind the
         same NAT as the server passes for it. Who sends from elsewhere must know our Contact, or be named in `accept_from`.
         """
-        if flow.transport in SECURE:
+        if flow.transport in SECURE_TRANSPORTS:
             return flow in self._secure_flows
         if flow.reliable:
             return flow.remote[0] in self.server_addresses and bool(self._servers)
@@ -170,12 +180,31 @@ class Account:
         return NameAddr(self.aor, self.display_name or "")
 
     @property
-    def server(self) -> SipUri:
+    def server(self) -> NextHop:
         """Where requests of the account go: the proxy, else the registrar, else the domain."""
-        uri = self.proxy or self.registrar or SipUri("sip", None, self.aor.host, self.aor.port)
-        if self.transport is not None and uri.transport is None:
-            uri = uri.with_parameter("transport", self.transport)
-        return uri
+        return self.server_for(self.aor)
+
+    def server_for(self, uri: SipUri) -> NextHop:
+        """The account's server as the next hop towards `uri`: by TLS if that is a sips address."""
+        at = self.proxy or self.registrar or SipUri("sip", None, self.aor.host, self.aor.port)
+        parameters = at.parameters
+        if self.transport is not None and at.transport is None:
+            parameters = (*parameters, ("transport", self.transport))
+        scheme = "sips" if "sips" in (at.scheme, self.aor.scheme, uri.scheme) else "sip"
+        domain, path = self.aor.host, "/"
+        if isinstance(at, NextHop):  # an URL tells by itself what it is
+            domain, path = at.service_domain or at.host, at.path
+        return NextHop(scheme, None, at.host, at.port, parameters, service_domain=domain, path=path)
+
+    def _check_secure(self) -> None:
+        """RFC 5630 §3.1: what is to be secure is never sent in the clear."""
+        try:
+            transport_of(self.server)
+        except NetworkError as error:
+            raise ConfigurationError(f"The account {self.aor}: {error}", advice=error.advice) from error
+        told = self.server.transport
+        if self.server.scheme == "sips" and told not in (None, "tls", "wss"):
+            raise ConfigurationError(f"The account {self.aor} is reached by TLS only: the transport is tls or wss, not {told}.")
 
     @property
     def server_text(self) -> str:
@@ -192,7 +221,8 @@ class Account:
 
     def contact(self, flow: Flow) -> NameAddr:
         """Our Contact as seen through `flow` (RFC 3261 §8.1.1.8)."""
-        return self.phone.contact_on(flow, self.contact_user)
+        contact = self.phone.contact_on(flow, self.contact_user)
+        return secured(contact) if self.aor.scheme == "sips" else contact
 
     @property
     def registered(self) -> bool:
@@ -217,7 +247,7 @@ class Account:
             self.registration = Registration(
                 self.phone.core,
                 aor=self.aor,
-                registrar=SipUri("sip", None, registrar.host, registrar.port),
+                registrar=SipUri(self.aor.scheme, None, registrar.host, self._registrar_port(registrar)),
                 next_hop=self.server,
                 contact=self.contact,
                 auth=self.digest,
@@ -226,6 +256,11 @@ class Account:
                 on_change=self._on_change,
             )
             self.registration.start()
+
+    @staticmethod
+    def _registrar_port(registrar: SipUri) -> int | None:
+        """The port of a WebSocket's URL is the web server's, not the registrar's."""
+        return None if isinstance(registrar, NextHop) else registrar.port
 
     def stop(self, on_done: Callable[[], None]) -> None:
         """Take our binding away; `on_done` is called when the registrar has answered or will not."""

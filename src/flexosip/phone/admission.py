@@ -11,9 +11,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flexosip.phone.account import SECURE
 from flexosip.phone.callers import Judgement
 from flexosip.phone.rates import SourceRate, SourceRates, TokenBucket
+from flexosip.sip.next_hop import SECURE_TRANSPORTS
 
 if TYPE_CHECKING:
     from flexosip.phone.limits import Limits
@@ -226,12 +226,12 @@ class Admission:
         Over UDP and TCP it may: the way changes with NAT and mobile phones, and the tags are what nobody can guess. What was set up
         over TLS needs TLS from the same address, and over our connection to our server that server's connection (RFC 5626 §5.3).
         """
-        if established.transport not in SECURE or flow is established:
+        if established.transport not in SECURE_TRANSPORTS or flow is established:
             return True
         accounts = [account for account in self._phone.accounts if account.trusts(established)]
         if accounts:
             return any(account.trusts(flow) for account in accounts)
-        return flow.transport in SECURE and flow.remote[0] == established.remote[0]
+        return flow.transport in SECURE_TRANSPORTS and flow.remote[0] == established.remote[0]
 
     def statistics(self) -> AdmissionStatistics:
         """What was let in and what was not."""

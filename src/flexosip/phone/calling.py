@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flexosip.errors import ConfigurationError, InvalidState
 from flexosip.phone.caller_id import caller_address, outgoing_identity
+from flexosip.phone.contacts import secured
 from flexosip.phone.endings import own_headers
 from flexosip.phone.events import CallState
 from flexosip.phone.replacing import replaces_headers
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from flexosip.phone.call import Call
     from flexosip.phone.endings import HeaderArgument
     from flexosip.phone.phone import Phone
+    from flexosip.sip.flow import Flow
     from flexosip.sip.replaces import Replaces
     from flexosip.sip.user_to_user import UserToUser
 
@@ -121,7 +124,7 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
         hop,
         auth=account.digest if account is not None and ours else None,
         handler=session,
-        contact=account.contact if account is not None else phone.contact,
+        contact=_contact(phone, account, secure=uri.scheme == "sips"),
         body=session.offer,
         preferred=account.flow if account is not None and ours else None,
     )
@@ -130,17 +133,25 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
 def next_hop(phone: Phone, uri: SipUri, account: Account | None) -> tuple[SipUri, bool]:
     """(next hop, whether that is the account's own server, which may see credentials)."""
     if account is not None and (account.proxy is not None or account.owns(uri)):
-        return account.server, True
+        return account.server_for(uri), True
     hop = uri
     if account is None and phone._direct_proxy is not None:
         hop = phone._direct_proxy
+        if uri.scheme == "sips":
+            hop = replace(hop, scheme="sips")
     transport = account.transport if account is not None else phone.transport
     if transport is not None and hop.transport is None:
         hop = hop.with_parameter("transport", transport)
     return hop, False
 
 
+def _contact(phone: Phone, account: Account | None, *, secure: bool) -> Callable[[Flow], NameAddr]:
+    """Our Contact once the flow is known; a sips address for a call to one (RFC 3261 §8.1.1.8)."""
+    plain = account.contact if account is not None else phone.contact
+    return (lambda flow: secured(plain(flow))) if secure else plain
+
+
 def identity_towards(phone: Phone, uri: SipUri) -> NameAddr:
     """The From of a phone without account: the address at which it can be called back."""
     host, port = phone.signalling.own_address(uri.host)
-    return NameAddr(SipUri("sip", "flexosip", host, port), phone.display_name or "")
+    return NameAddr(SipUri(uri.scheme, "flexosip", host, port), phone.display_name or "")

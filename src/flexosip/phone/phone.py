@@ -7,14 +7,17 @@ import inspect
 import random as random_module
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import ConfigurationError, InvalidState
+from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account, account_called, parse_aor
 from flexosip.phone.call import Call
 from flexosip.phone.callers import CallerPolicy, Callers
 from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
+from flexosip.phone.contacts import contact_through
 from flexosip.phone.event_verbs import EventVerbs
 from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
@@ -28,7 +31,7 @@ from flexosip.phone.requests import RequestTable
 from flexosip.phone.ring_group import Confirmation, GroupCall, RingGroup, Targets, confirmation, stages_of
 from flexosip.phone.ringing import RingOutcome, RingResult, ring_group
 from flexosip.phone.session import CallSession
-from flexosip.phone.settings import check_settings
+from flexosip.phone.settings import check_settings, tls_settings
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.statistics import PhoneStatistics, phone_statistics
 from flexosip.phone.targets import target_uri
@@ -61,7 +64,8 @@ class Phone(EventVerbs):
     Args:
         aor: `sip:user@host[:port]`; None for a phone without an account.
         password, auth_user, realm, registrar, proxy, display_name, transport, expires, register: see `Account`.
-        listen: addresses for UDP and TCP, `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one.
+        listen: addresses for UDP and TCP, `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one. With a transport before it, for
+            that one alone: `tls:0.0.0.0:5061`, `ws:`, `wss:`, `udp:`, `tcp:`. To call and register by TLS none is needed.
         codecs: names in order of preference, for example `("PCMA", "PCMU")`.
         srtp: `off`; encrypted sound is not part of this version.
         accept_from: who may call us. `auto`: with an account its server, or who knows our Contact; without one anybody.
@@ -81,6 +85,8 @@ class Phone(EventVerbs):
         accept_replaces: whether a caller may take the place of the other side of a call (INVITE with Replaces). `auto`: who comes from
             the account's server or from where the present peer is. True: whoever knows the call's id. False: never. Or a function of a
             `ReplaceRequest`.
+        tls_ca, tls_certificate, tls_key: PEM files, see `TlsSettings.ca`, `.certificate` and `.key`.
+        tls: all of the TLS settings, instead of these.
     """
 
     call_class: type[Call] = Call
@@ -114,11 +120,16 @@ class Phone(EventVerbs):
         trusted_peers: Sequence[str] | str = (),
         accept_transfers: bool | TransferHandler = False,
         accept_replaces: bool | str | ReplaceHandler = "auto",
+        tls_ca: str | Path | None = None,
+        tls_certificate: str | Path | None = None,
+        tls_key: str | Path | None = None,
+        tls: TlsSettings | None = None,
     ) -> None:
         check_settings(srtp, transport, media_timeout)
         if aor is None and (password, registrar, auth_user) != (None, None, None):
             raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
         self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
+        self.tls = tls_settings(tls, tls_ca, tls_certificate, tls_key)
         self.formats = parse_codecs(codecs)
         self.transport = transport
         self.display_name = checked_text(display_name, "display_name") if display_name is not None else None
@@ -133,16 +144,20 @@ class Phone(EventVerbs):
         self.trusted_peers = Networks(trusted_peers, "trusted_peers")
         self._callers, self.limits = CallerPolicy(accept_from, callers or Callers()), limits or Limits()
         self._clock, self._network = clock, network
-        self._signalling: Signalling | None = None
-        self._sessions: dict[CallSession, Call] = {}
-        self._incoming, self._observers = IncomingCalls(), Observers()
-        self._closing: asyncio.Task[None] | None = None
-        self._closers: set[asyncio.Task[Any]] = set()
+        self._set_up()
         if aor is not None:
             secrets = {"password": password, "auth_user": auth_user, "realm": realm}
             way = {"registrar": registrar, "proxy": proxy, "transport": transport}
             self.add_account(aor, display_name=display_name, expires=expires, register=register, **secrets, **way)
         self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
+
+    def _set_up(self) -> None:
+        """What a phone holds while it runs."""
+        self._signalling: Signalling | None = None
+        self._sessions: dict[CallSession, Call] = {}
+        self._incoming, self._observers = IncomingCalls(), Observers()
+        self._closing: asyncio.Task[None] | None = None
+        self._closers: set[asyncio.Task[Any]] = set()
 
     # -- start and end ------------------------------------------------------------------------------------------------
 
@@ -405,9 +420,7 @@ class Phone(EventVerbs):
 
     def contact_on(self, flow: Flow, user: str) -> NameAddr:
         """A Contact for `user` that reaches us through `flow`."""
-        host, port = flow.advertised or self.signalling.contact_address(flow)
-        uri = SipUri("sip", user, host, port)
-        return NameAddr(uri if flow.transport == "udp" else uri.with_parameter("transport", flow.transport))
+        return contact_through(self.signalling, flow, user)
 
     def create_media(self, session: CallSession, flow: Flow, offer: bytes = b"") -> MediaSession:
         """Sockets and stream for a call whose signalling takes `flow`.

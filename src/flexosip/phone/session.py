@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from flexosip.errors import FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
+from flexosip.errors import CertificateError, FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
 from flexosip.net.address import format_address
 from flexosip.phone.digits import DigitQueue
 from flexosip.phone.events import (
@@ -208,6 +208,8 @@ class CallSession(SessionEvents):
             return
         if response is None and status == 408:
             self.failure = ServerUnreachable(f"{self._far_end()} gave no answer to the call.")
+        elif response is None and isinstance(error := getattr(usage, "error", None), CertificateError):
+            self.failure = error
         elif response is None and status == 503:
             self.failure = NetworkError(f"The call cannot get through: {reason.rstrip('.')}.")
         else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from flexosip.errors import ConfigurationError
-from flexosip.phone.account import TRANSPORTS
+from pathlib import Path
 
-__all__ = ["check_settings"]
+from flexosip.errors import ConfigurationError
+from flexosip.net.tls import TlsSettings
+from flexosip.phone.account import check_transport
+
+__all__ = ["check_settings", "tls_settings"]
 
 
 def check_settings(srtp: str, transport: str | None, media_timeout: float | None) -> None:
@@ -16,7 +19,19 @@ def check_settings(srtp: str, transport: str | None, media_timeout: float | None
     """
     if srtp != "off":
         raise ConfigurationError(f"srtp={srtp!r}: this version sends sound unencrypted only; allowed is 'off'.")
-    if transport is not None and transport not in TRANSPORTS:
-        raise ConfigurationError(f"transport={transport!r}: allowed are {' and '.join(TRANSPORTS)}.")
+    check_transport(transport)
     if media_timeout is not None and media_timeout < 1:
         raise ConfigurationError(f"media_timeout={media_timeout}: at least 1 second, or None for no limit.")
+
+
+def tls_settings(whole: TlsSettings | None, ca: str | Path | None, certificate: str | Path | None, key: str | Path | None) -> TlsSettings:
+    """The TLS settings, given whole or as single files.
+
+    Raises:
+        ConfigurationError: both, or they do not fit together.
+    """
+    if whole is None:
+        return TlsSettings(ca=ca, certificate=certificate, key=key)
+    if (ca, certificate, key) != (None, None, None):
+        raise ConfigurationError("Give the TLS files in tls=TlsSettings(...), or as tls_ca, tls_certificate and tls_key; not both.")
+    return whole

@@ -72,6 +72,7 @@ class Signalling:
                 first_message=phone.limits.first_message,
                 message=phone.limits.message,
             ),
+            tls=phone.tls,
         )
         self.core = UserAgentCore(self.scheduler, self._transmit, self._locate, random=self.random)
         self.core.servers = self.driver
@@ -112,7 +113,7 @@ class Signalling:
 
     @property
     def addresses(self) -> list[str]:
-        """Where we listen: `udp:HOST:PORT` and `tcp:HOST:PORT`."""
+        """Where we listen: `udp:HOST:PORT`, `tcp:HOST:PORT` and so on."""
         return [str(address) for address in self.driver.addresses]
 
     def address_towards(self, host: str) -> str | None:
@@ -124,7 +125,8 @@ class Signalling:
 
     def own_address(self, host: str) -> tuple[str, int | None]:
         """Our host and port as `host` would see them, for the From of a phone without account."""
-        listening = [address for address in self.driver.addresses if address.transport == "udp"]
+        addresses = self.driver.addresses
+        listening = [address for address in addresses if address.transport == "udp"] or addresses
         own = self.address_towards(host if self.is_numeric(host) else _ANY_HOST) or "127.0.0.1"
         family = [address for address in listening if (":" in address.host) == (":" in own)]
         return own, family[0].port if family else None

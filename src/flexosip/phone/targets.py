@@ -33,13 +33,12 @@ def target_uri(target: str | SipUri, account: Account | None) -> SipUri:
             if isinstance(uri, TelUri):
                 return _in_domain(uri.number, account, target)
             assert isinstance(uri, SipUri)
-            if uri.scheme == "sips":
-                raise ConfigurationError(f"The target {target!r} asks for TLS (sips), which this version does not offer. Use sip:.")
             return uri
         if "@" in text:
             user, host_port = text.rsplit("@", 1)
             at = SipUri.parse(f"sip:{host_port}")
-            return SipUri.for_user(user, at.host, at.port, parameters=at.parameters)
+            scheme = account.aor.scheme if account is not None and account.owns(at) else "sip"
+            return SipUri.for_user(user, at.host, at.port, scheme=scheme, parameters=at.parameters)
     except ConfigurationError:
         raise
     except (ValueError, FlexosipError) as error:
@@ -50,4 +49,4 @@ def target_uri(target: str | SipUri, account: Account | None) -> SipUri:
 def _in_domain(user: str, account: Account | None, target: str) -> SipUri:
     if account is None:
         raise ConfigurationError(f"The target {target!r} needs a host, since this phone has no account. Write {user}@HOST.")
-    return SipUri.for_user(user, account.aor.host, account.aor.port)
+    return SipUri.for_user(user, account.aor.host, account.aor.port, scheme=account.aor.scheme)

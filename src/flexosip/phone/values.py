@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from flexosip.errors import ConfigurationError, FlexosipError
 from flexosip.sip.grammar import SipParseError, is_token, parse_parameters
 from flexosip.sip.headers import header_names
+from flexosip.sip.next_hop import NextHop, default_port
 from flexosip.sip.uri import SipUri
 
 __all__ = ["checked_media_type", "checked_text", "header_pairs", "parse_server"]
@@ -21,6 +22,7 @@ _OURS = frozenset({
     "proxy-require", "unsupported", "session-expires", "min-se", "rseq", "rack", "replaces", "timestamp", "user-to-user",
 })  # fmt: skip
 """What the machines write themselves: a second one of these, or a wrong one, breaks the call."""
+_PATH = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*)?")
 
 
 def checked_text(value: str, what: str) -> str:
@@ -72,15 +74,32 @@ def header_pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) 
 
 
 def parse_server(text: str, what: str) -> SipUri:
-    """A server given as `HOST[:PORT]` or as a SIP URI; the user part is dropped.
+    """A server given as `HOST[:PORT]`, as a SIP URI, or as the URL of a WebSocket (a `NextHop`); the user part is dropped.
 
     Raises:
         ConfigurationError: neither.
     """
     checked_text(text, what)
+    if text.lower().startswith(("ws://", "wss://")):
+        return _websocket(text, what)
     uri_text = text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}"
     try:
         uri = SipUri.parse(uri_text)
     except (ValueError, FlexosipError) as error:
         raise ConfigurationError(f"{what} {text!r} is neither HOST[:PORT] nor a SIP URI: {error}") from error
     return SipUri(uri.scheme, None, uri.host, uri.port, uri.parameters)
+
+
+def _websocket(text: str, what: str) -> NextHop:
+    """The server of `wss://HOST[:PORT][/PATH]`. Its certificate is the host's own (RFC 7118 §10.1)."""
+    transport, _, rest = text.partition("://")
+    place, slash, path = rest.partition("/")
+    try:
+        uri = SipUri.parse(f"sip:{place}")
+        if uri.user is not None or uri.parameters or uri.headers is not None or _PATH.fullmatch(slash + path) is None:
+            raise ValueError("it has parts that the URL of a WebSocket has not")
+    except (ValueError, FlexosipError) as error:
+        raise ConfigurationError(f"{what} {text!r} is not a WebSocket's URL like wss://host:8089/ws: {error}") from error
+    transport = transport.lower()
+    port = uri.port or default_port(transport)
+    return NextHop("sip", None, uri.host, port, (("transport", transport),), service_domain=uri.host, path=slash + path or "/")

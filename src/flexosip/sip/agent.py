@@ -9,7 +9,7 @@ RFC 3261 §8, §9.2, §11, §12.2.2
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from flexosip.sip.dialog import DialogId, dialog_id_of
@@ -201,9 +201,12 @@ class UserAgentCore:
         """Value of the Recv-Info header; empty when no package is understood (RFC 6086 §5.2.3)."""
         return ", ".join(sorted(self.info_packages))
 
-    def contact_value(self, flow: Flow) -> NameAddr | None:
-        """Our Contact over `flow`."""
-        return self.contact_for(flow) if self.contact_for is not None else None
+    def contact_value(self, flow: Flow, request: Request | None = None) -> NameAddr | None:
+        """Our Contact over `flow`, in answers to `request`: a sips address if that is what was called (RFC 3261 §12.1.1)."""
+        contact = self.contact_for(flow) if self.contact_for is not None else None
+        if contact is None or request is None or request.uri.scheme != "sips" or not isinstance(contact.uri, SipUri):
+            return contact
+        return replace(contact, uri=replace(contact.uri, scheme="sips"))
 
     # -- outgoing -----------------------------------------------------------------------------------------------------
 
@@ -507,7 +510,7 @@ class UserAgentCore:
     def _answer_options(self, request: Request, transaction: ServerTransaction, status: int) -> None:
         """RFC 3261 §11.2: the truth about what we can do."""
         headers = [*self.capability_headers(), ("Accept", SDP), ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
-        contact = self.contact_value(transaction.flow) if status < 300 else None
+        contact = self.contact_value(transaction.flow, request) if status < 300 else None
         if contact is not None:
             headers.append(("Contact", str(contact)))
         transaction.respond(request.create_response(status, headers=headers))

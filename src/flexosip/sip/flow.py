@@ -22,7 +22,10 @@ class Flow:
         connection: the driver's own handle of a connection; opaque here.
     """
 
-    __slots__ = ("__weakref__", "advertised", "alive", "connection", "credit", "local", "payer", "proven", "remote", "ringing", "transport")
+    __slots__ = (
+        "__weakref__", "advertised", "alive", "connection", "credit", "host_name", "local", "payer", "peer_names", "proven", "remote",
+        "ringing", "transport",
+    )  # fmt: skip
 
     def __init__(self, transport: str, local: tuple[str, int], remote: tuple[str, int], *, connection: object | None = None) -> None:
         self.transport = transport.lower()
@@ -41,11 +44,20 @@ class Flow:
         """True while it is not proven and a call that came over it rings or has been answered; kept like `credit`."""
         self.payer: Flow | None = None
         """The flow that a request came over whose responses go elsewhere by this one (RFC 3261 §18.2.2)."""
+        self.host_name: str | None = None
+        """What we call ourselves where nobody can connect to us: a WebSocket client is `something.invalid` (RFC 7118 §5.2.1)."""
+        self.peer_names: tuple[str, ...] = ()
+        """The names in the peer's verified TLS certificate, `sip:` domains first; empty without one."""
 
     @property
     def reliable(self) -> bool:
         """True for everything but UDP: no retransmissions are needed (RFC 3261 §17.1.1.2)."""
         return self.transport != "udp"
+
+    @property
+    def secure(self) -> bool:
+        """True if it is TLS that carries it."""
+        return self.transport in ("tls", "wss")
 
     @property
     def is_ipv6(self) -> bool:
@@ -54,7 +66,9 @@ class Flow:
 
     @property
     def sent_by(self) -> str:
-        """Our "host:port" for Via and Contact, an IPv6 address in brackets (RFC 3261 §18.1.1)."""
+        """Our "host:port" for Via, an IPv6 address in brackets (RFC 3261 §18.1.1)."""
+        if self.host_name is not None:
+            return self.host_name
         return format_host_port(*self.local)
 
     def __repr__(self) -> str:

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 class OutgoingInvite(InviteUsage):
     """A call that we make. Arguments as in `UserAgentCore.invite`."""
 
-    __slots__ = ("_ack_sent", "_body", "_cancel_headers", "_cancel_timer", "_contact", "_outgoing")
+    __slots__ = ("_ack_sent", "_body", "_cancel_headers", "_cancel_timer", "_contact", "_outgoing", "error")
 
     direction = "outgoing"
 
@@ -63,6 +63,8 @@ class OutgoingInvite(InviteUsage):
         self._cancel_headers: tuple[tuple[str, str], ...] = ()
         self._cancel_timer: Timer | None = None
         self._ack_sent = False
+        self.error: Exception | None = None
+        """What the network reported when the call could not get through."""
         for name, value in core.capability_headers():
             if name not in request.headers:
                 request.headers.add(name, value)
@@ -133,6 +135,7 @@ class OutgoingInvite(InviteUsage):
                 self._rejected(result.status, result.reason, result)
         else:
             # What the network reported says more than the status that stands for it.
+            self.error = result.error
             self._rejected(result.status, str(result.error) if result.error is not None else result.reason, None)
 
     def _accepted(self, response: Response) -> None:

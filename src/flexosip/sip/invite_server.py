@@ -43,7 +43,7 @@ class IncomingInvite(InviteUsage):
         super().__init__(core, request, transaction.flow)
         self.transaction: InviteServerTransaction | None = transaction
         """The INVITE transaction; None once it has a final response."""
-        self.local_contact = core.contact_value(transaction.flow)
+        self.local_contact = core.contact_value(transaction.flow, request)
         self.dialog = dialog = Dialog.from_request(request, transaction.to_tag)
         core.dialogs[dialog.id] = self
         transaction.on_cancel = self._cancelled

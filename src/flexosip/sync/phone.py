@@ -6,9 +6,11 @@ import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import InvalidState
+from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.phone import Phone as AsyncPhone
@@ -66,33 +68,15 @@ class Phone(EventVerbs):
         trusted_peers: Sequence[str] | str = (),
         accept_transfers: bool | TransferHandler = False,
         accept_replaces: bool | str | ReplaceHandler = "auto",
+        tls_ca: str | Path | None = None,
+        tls_certificate: str | Path | None = None,
+        tls_key: str | Path | None = None,
+        tls: TlsSettings | None = None,
     ) -> None:
-        self._phone = AsyncPhone(
-            aor,
-            password=password,
-            auth_user=auth_user,
-            realm=realm,
-            registrar=registrar,
-            proxy=proxy,
-            display_name=display_name,
-            transport=transport,
-            listen=listen,
-            codecs=codecs,
-            srtp=srtp,
-            accept_from=accept_from,
-            callers=callers,
-            limits=limits,
-            network=network,
-            expires=expires,
-            register=register,
-            media_ports=media_ports,
-            media_timeout=media_timeout,
-            max_calls=max_calls,
-            user_agent=user_agent,
-            trusted_peers=trusted_peers,
-            accept_transfers=accept_transfers,
-            accept_replaces=accept_replaces,
-        )
+        # The arguments are those of the asynchronous phone, one for one: a list of them would only be a place for mistakes.
+        given = dict(locals())
+        del given["self"]
+        self._phone = AsyncPhone(**given)
         self._portal_or_none: Portal | None = None
         self._lock = threading.RLock()
         self._closing: concurrent.futures.Future[None] | None = None

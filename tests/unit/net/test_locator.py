@@ -53,7 +53,9 @@ def test_numeric_addresses_over_udp_need_no_waiting(
     two_peers(clock, network, story)
 
 
-@pytest.mark.parametrize(("uri", "words"), [("sips:10.0.0.2", "TLS"), ("sip:10.0.0.2;transport=ws", "'ws' is not supported")])
+@pytest.mark.parametrize(
+    ("uri", "words"), [("sips:10.0.0.2;transport=udp", "TLS only"), ("sip:10.0.0.2;transport=sctp", "'sctp' is not supported")]
+)
 def test_transports_that_we_do_not_have_are_refused(clock: VirtualClock, network: VirtualNetwork, uri: str, words: str) -> None:
     async def story(near: SipPeer, far: SipPeer) -> None:
         with pytest.raises(NetworkError, match=words):
