@@ -10,6 +10,7 @@ plugin.py       the pytest fixtures `phone`, `pbx`, `network`; the ladder of a t
 stage.py        Stage: clock, network, PBX, phones; nothing may be left at the end
 phones.py       TestPhone, TestCall: what was heard, asserted
 hearing.py      Ear: all that a call heard, in numbers and words
+peer.py         RawPeer: every message, every packet by hand
 recognition.py  is this prompt in what was heard
 
 Only `plugin.py` needs pytest. Names are imported when they are first used.
@@ -23,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flexosip.testing.hearing import Ear as Ear
     from flexosip.testing.hearing import Stretch as Stretch
+    from flexosip.testing.peer import RawPeer as RawPeer
+    from flexosip.testing.peer import RawSound as RawSound
+    from flexosip.testing.peer import sdp as sdp
     from flexosip.testing.phones import Expectation as Expectation
     from flexosip.testing.phones import TestCall as TestCall
     from flexosip.testing.phones import TestPhone as TestPhone
@@ -30,12 +34,15 @@ if TYPE_CHECKING:
     from flexosip.testing.recognition import Prompt as Prompt
     from flexosip.testing.stage import Leftovers as Leftovers
     from flexosip.testing.stage import Stage as Stage
+    from flexosip.testing.stage import left_of as left_of
+    from flexosip.testing.stage import settle as settle
 
 _HOMES = {
     "hearing": ("Ear", "Stretch"),
+    "peer": ("RawPeer", "RawSound", "sdp"),
     "phones": ("Expectation", "TestCall", "TestPhone"),
     "recognition": ("Found", "Prompt"),
-    "stage": ("Leftovers", "Stage"),
+    "stage": ("Leftovers", "Stage", "left_of", "settle"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

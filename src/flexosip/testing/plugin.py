@@ -1,4 +1,4 @@
-"""The pytest plugin: `phone`, `pbx` and `network` on virtual time, for `async def` tests without any decorator.
+"""The pytest plugin: `phone`, `pbx`, `peer` and `network` on virtual time, for `async def` tests without any decorator.
 
     async def test_busy(phone):
         alice, bob = await phone("alice"), await phone("bob")
@@ -17,7 +17,7 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,11 +25,13 @@ import pytest
 if TYPE_CHECKING:
     from flexosip.pbx import Pbx
     from flexosip.simulation import VirtualNetwork
+    from flexosip.testing.peer import RawPeer
     from flexosip.testing.stage import PhoneOrder, Stage
 
 __all__ = [
     "network",
     "pbx",
+    "peer",
     "phone",
     "pytest_configure",
     "pytest_fixture_setup",
@@ -95,6 +97,12 @@ def pbx(sip_stage: Stage) -> Pbx:
 def phone(sip_stage: Stage) -> Callable[..., PhoneOrder]:
     """Makes phones: `await phone("alice")` is registered at the PBX, `await phone()` has no account."""
     return sip_stage.phone
+
+
+@pytest.fixture
+def peer(sip_stage: Stage) -> Callable[..., Awaitable[RawPeer]]:
+    """Makes scripted peers: `await peer()`; what they send and when is the test's."""
+    return sip_stage.peer
 
 
 # -- coroutine tests on virtual time -----------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from flexosip.observe.trace import WireMessage
 from flexosip.pbx import Pbx
 from flexosip.phone.phone import Phone
 from flexosip.simulation import Packet, VirtualClock, VirtualHost, VirtualNat, VirtualNetwork
+from flexosip.testing.peer import RawPeer
 from flexosip.testing.phones import TestPhone
 
 __all__ = ["Leftovers", "PhoneOrder", "Stage", "left_of", "settle"]
@@ -108,6 +109,15 @@ class Stage:
         """
         return PhoneOrder(self, user, host, nat, settings)
 
+    async def peer(self, name: str = "peer", *, host: VirtualHost | None = None) -> RawPeer:
+        """A peer whose every message the test writes, on a machine of its own; it sends to the phone that was made last."""
+        peer = self.add(await RawPeer.open(host if host is not None else self.host(name)))
+        for phone in self.phones[-1:]:
+            _, _, address = phone.addresses[0].partition(":")
+            ip, _, port = address.rpartition(":")
+            peer.remote = (ip.strip("[]"), int(port))
+        return peer
+
     def add(self, part: T) -> T:
         """Close `part` in the end: a phone made by oneself, or anything with a `close()`."""
         if isinstance(part, Phone):
@@ -175,6 +185,8 @@ class Stage:
             open_ones = [expectation for expectation in getattr(phone, "expectations", ()) if not expectation.awaited]
             left += [f"an expectation was never awaited: await call.{expectation.words}" for expectation in open_ones]
         if check:
+            if any(phone.calls for phone in phones):
+                await asyncio.sleep(_UNDER_WAY)
             left += await settle(*phones)
         for phone in phones:
             await phone.close()
@@ -252,8 +264,6 @@ class PhoneOrder:
 
 async def settle(*phones: Phone) -> list[str]:
     """End all calls and wait until nothing is left of them; what is left nevertheless, in words."""
-    if any(phone.calls for phone in phones):
-        await asyncio.sleep(_UNDER_WAY)
     for phone in phones:
         for call in phone.calls:
             await call.hangup()
