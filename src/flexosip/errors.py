@@ -210,7 +210,7 @@ class CallReplaced(CallFailed):
     advice = "Go on with `error.call`, which is answered."
 
     def __init__(self, call: Any) -> None:
-        super().__init__("Another phone has picked the call up.", status=487, reason="Replaced")
+        super().__init__("Another phone has picked the call up.", status=487, reason="Replaced", advice=self.advice)
         self.call = call
 
 
