@@ -356,6 +356,7 @@ class Phone(EventVerbs):
             auto_answer=auto_answer,
             alert=alert,
             uui=uui,
+            replaces=replaces,
         )
         if isinstance(target, (str, SipUri)) and not then and confirm is None:
             return create_call(self, target, options)
