@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flexosip.audio.sources import Tone as Tone
     from flexosip.errors import AuthenticationError as AuthenticationError
     from flexosip.errors import Busy as Busy
+    from flexosip.errors import CallBarred as CallBarred
     from flexosip.errors import CallEnded as CallEnded
     from flexosip.errors import CallFailed as CallFailed
     from flexosip.errors import CallReplaced as CallReplaced
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from flexosip.net.tls import TlsSettings as TlsSettings
     from flexosip.phone.account import Account as Account
     from flexosip.phone.call import Call as Call
+    from flexosip.phone.call_policy import CallPolicy as CallPolicy
     from flexosip.phone.callers import Callers as Callers
     from flexosip.phone.events import CallEnd as CallEnd
     from flexosip.phone.limits import Limits as Limits
@@ -69,6 +71,7 @@ _HOMES = {
     "flexosip.errors": (
         "AuthenticationError",
         "Busy",
+        "CallBarred",
         "CallEnded",
         "CallFailed",
         "CallReplaced",
@@ -101,6 +104,7 @@ _HOMES = {
     "flexosip.net.tls": ("TlsSettings",),
     "flexosip.phone.account": ("Account",),
     "flexosip.phone.call": ("Call",),
+    "flexosip.phone.call_policy": ("CallPolicy",),
     "flexosip.phone.callers": ("Callers",),
     "flexosip.phone.events": ("CallEnd",),
     "flexosip.phone.limits": ("Limits",),

@@ -8,7 +8,8 @@ FlexosipError                          every error: .explain() gives cause and n
 ├── CallFailed                         .status .reason
 │   ├── Busy, Declined, NotFound, Unavailable, NoAnswer(TimeoutError)
 │   ├── TransferRefused, TransferTimeout(TimeoutError)
-│   └── CallReplaced                   .call: another phone took the ringing call over
+│   ├── CallReplaced                   .call: another phone took the ringing call over
+│   └── CallBarred                     our own CallPolicy does not let it out
 ├── RequestFailed                      .status .reason
 │   └── MessageFailed, SubscriptionFailed, PublicationFailed
 ├── CallEnded                          .end
@@ -30,6 +31,7 @@ from typing import Any
 __all__ = [
     "AuthenticationError",
     "Busy",
+    "CallBarred",
     "CallEnded",
     "CallFailed",
     "CallReplaced",
@@ -187,6 +189,15 @@ class NoAnswer(CallFailed, TimeoutError):
     """It rang and nobody answered within `ring_timeout`."""
 
     advice = "Nobody answered. Ring longer (ring_timeout) or call another number."
+
+
+class CallBarred(CallFailed):
+    """Our own `CallPolicy` does not let the call out; nothing was sent. `status` is 403."""
+
+    advice = "If the call is meant, change the CallPolicy of this phone."
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message, status=403, reason="Barred", advice=advice if advice is not None else type(self).advice)
 
 
 class TransferRefused(CallFailed):

@@ -34,8 +34,11 @@ _COMPLAIN_EVERY = 60.0
 _RETRY_AFTER = "10"
 _OF_CALLS = frozenset((b"ACK", b"BYE", b"CAN", b"INF", b"PRA", b"UPD", b"NOT"))
 """Beginnings of requests that mostly belong to calls; a flood of them is bounded too, but later."""
-_NEEDED = frozenset((b"via:", b"from:", b"to:", b"call-id:", b"cseq:", b"www-authenticate:", b"retry-after:"))
-"""Headers without which an answer would be none; the rest is left out where it would be too long for a stranger."""
+_NEEDED = {
+    b"via": b"v", b"from": b"f", b"to": b"t", b"call-id": b"i", b"cseq": b"CSeq", b"www-authenticate": b"WWW-Authenticate",
+    b"retry-after": b"Retry-After",
+}  # fmt: skip
+"""Headers without which an answer would be none, and their short names; the rest is left out where it would be too long for a stranger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ class Admission:
     def fits(self, flow: Flow, data: bytes) -> bytes | None:
         """What of a datagram may be sent to an address that is not proven: all, an answer without its optional headers, or nothing."""
         payer = flow.payer or flow
-        if payer.proven and payer.remote[0] == flow.remote[0]:
+        if not self.limits.bound_answers or (payer.proven and payer.remote[0] == flow.remote[0]):
             return data
         if not data.startswith(b"SIP/2.0 "):
             # A request of ours goes where our user wants; only a BYE may go to somebody who has never been heard of again.
@@ -249,7 +252,12 @@ class Admission:
 
 
 def _without_options(data: bytes) -> bytes:
-    """A response without body and without the headers that it can do without."""
+    """A response without body and without the headers that it can do without, the others by their short names (RFC 3261 §7.3.3)."""
     start, *lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
-    kept = [line for line in lines if line[: line.find(b":") + 1].lower() in _NEEDED and not line.startswith(b"Content-")]
-    return b"\r\n".join([start, *kept, b"Content-Length: 0", b"", b""])
+    kept = [start]
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        short = _NEEDED.get(name.lower())
+        if short is not None:
+            kept.append(short + colon + value)
+    return b"\r\n".join([*kept, b"l: 0", b"", b""])

@@ -93,6 +93,7 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
 
     Raises:
         InvalidState: the phone is being closed, or all its lines are in use.
+        CallBarred: the call policy does not let it out.
     """
     session = call._session
     if phone._closing is not None:
@@ -102,6 +103,7 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
     hop, ours = next_hop(phone, uri, account)
     if phone.max_calls is not None and len(phone._sessions) >= phone.max_calls:
         raise InvalidState(f"All {phone.max_calls} lines of this phone are in use.")
+    phone.check_outgoing(uri)
     own = account.identity if account is not None else phone.identity_towards(uri)
     identity = outgoing_identity(account, own, options.caller_id, options.anonymous, ours=ours)
     if identity.prefix:
@@ -116,6 +118,7 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
         routes=account.service_route if account is not None and ours else (),
         headers=(*phone.standard_headers, *identity.headers, *session.transfer.headers, *pairs),
     )
+    phone._fuse.watch(session, uri, phone.loop)
     phone._sessions[session] = session.call = call
     session.state = CallState.CALLING
     session.started_at = phone.loop.time()

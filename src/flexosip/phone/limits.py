@@ -44,6 +44,9 @@ class Limits:
     """seconds for the first complete message of a connection"""
     message: float = 10.0
     """seconds from the first to the last octet of a message"""
+    bound_answers: bool = True
+    """whether a UDP address that has not shown yet that it gets our answers is sent no more octets than came from it; False only where
+    nobody can forge addresses"""
     source_loan: int = 8192
     """octets that the 18x and 2xx of calls may exceed what came from a UDP address which has not shown yet that it gets our answers;
     nothing else may exceed it at all"""

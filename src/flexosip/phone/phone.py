@@ -14,6 +14,7 @@ from flexosip.errors import ConfigurationError, InvalidState
 from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account, account_called, parse_aor
 from flexosip.phone.call import Call
+from flexosip.phone.call_policy import CallFuse, CallPolicy
 from flexosip.phone.callers import CallerPolicy, Callers
 from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
@@ -73,6 +74,7 @@ class Phone(EventVerbs):
             host names; or a sequence of all these. Others meet silence.
         callers: who of those may call, and who has to prove who he is, see `Callers`.
         limits: how much strangers may use, see `Limits`.
+        call_policy: whom we may call, how often and for how long, see `CallPolicy`; by default all but emergency numbers.
         clock, network: the virtual ones of `flexosip.simulation`.
         media_ports: range of UDP ports for sound.
         media_timeout: seconds without a packet, RTP or RTCP, after which a call is ended: the other side has died or the way is
@@ -109,6 +111,7 @@ class Phone(EventVerbs):
         accept_from: str | Sequence[str] = "auto",
         callers: Callers | None = None,
         limits: Limits | None = None,
+        call_policy: CallPolicy | None = None,
         clock: Any = None,
         network: Any = None,
         expires: float = 3600.0,
@@ -143,6 +146,7 @@ class Phone(EventVerbs):
         """Who answers requests outside of dialogs, by method, and transfers by others; for rooms of the library."""
         self.trusted_peers = Networks(trusted_peers, "trusted_peers")
         self._callers, self.limits = CallerPolicy(accept_from, callers or Callers()), limits or Limits()
+        self._fuse = CallFuse(call_policy or CallPolicy())
         self._clock, self._network = clock, network
         self._set_up()
         if aor is not None:
@@ -362,6 +366,14 @@ class Phone(EventVerbs):
             return create_call(self, target, options)
         return GroupCall(RingGroup(self, stages_of(target, then), options, confirmation(confirm)))
 
+    def check_outgoing(self, target: str | SipUri, account: Account | str | None = None) -> None:
+        """Count a call to `target` as placed if the call policy lets it out; all that places one asks here, redirections too.
+
+        Raises:
+            CallBarred: it does not. ConfigurationError: the target means nothing.
+        """
+        self._fuse.check(self.target_uri(target, self.find_account(account)), self.loop.time())
+
     async def dial(self, target: str | SipUri, **options: Any) -> Call:
         """Like `call`, but returns as soon as the INVITE is on its way; then `wait_ringing`, `wait_answered`."""
         call = self.call(target, **options)
@@ -544,4 +556,5 @@ class Phone(EventVerbs):
     def call_ended(self, session: CallSession) -> None:
         """A call is over; called by its session as the last thing."""
         self._sessions.pop(session, None)
+        self._fuse.forget(session)
         self.transfers.note_end(session)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from flexosip.errors import ConfigurationError, FlexosipError, RemoteProtocolError
+from flexosip.errors import CallBarred, ConfigurationError, FlexosipError, RemoteProtocolError
 from flexosip.phone.events import TransferRequested
 from flexosip.phone.session_requests import RECEIVED
 from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest, referred_by
@@ -254,7 +254,7 @@ class _Referral:
         except FlexosipError as error:
             logger.warning("a REFER cannot be followed: %s", error)
             if notifier is not None:
-                notifier.finish(503)
+                notifier.finish(403 if isinstance(error, CallBarred) else 503)
             return
         if old is not None:
             old.transfer.transferred_to = call

@@ -22,6 +22,7 @@ from flexosip.sync.portal import Portal
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
+    from flexosip.phone.call_policy import CallPolicy
     from flexosip.phone.callers import Callers
     from flexosip.phone.events import CallEvent
     from flexosip.phone.limits import Limits
@@ -58,6 +59,7 @@ class Phone(EventVerbs):
         accept_from: str | Sequence[str] = "auto",
         callers: Callers | None = None,
         limits: Limits | None = None,
+        call_policy: CallPolicy | None = None,
         network: Any = None,
         expires: float = 3600.0,
         register: bool = True,
@@ -174,6 +176,14 @@ class Phone(EventVerbs):
         self._portal.run(self._phone.unregister())
 
     # -- calling ------------------------------------------------------------------------------------------------------
+
+    def check_outgoing(self, target: str | SipUri, account: Account | str | None = None) -> None:
+        """Count a call to `target` as placed if the call policy lets it out.
+
+        Raises:
+            CallBarred: it does not. ConfigurationError: the target means nothing.
+        """
+        self._portal.call(self._phone.check_outgoing, target, account)
 
     def statistics(self) -> PhoneStatistics:
         """What came in since the start, what was refused, and what is there now."""

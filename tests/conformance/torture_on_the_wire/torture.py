@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexosip import Phone
+from flexosip import Limits, Phone
 from flexosip.net.address import Address
 from flexosip.net.network import DatagramEndpoint, Network, StreamConnection
 from flexosip.pbx import Pbx
@@ -275,7 +275,9 @@ def understood(data: bytes) -> Request:
 
 def make_phone(network: Network, *, host: str = "127.0.0.1", clock: Any = None) -> Phone:
     """A phone without an account that answers every call."""
-    phone = Phone(listen=(f"{host}:0",), network=network, clock=clock)
+    # The answers are what is looked at, not what the phone does against those who want too many of them.
+    limits = Limits(source_rate=None, total_rate=None, bound_answers=False)
+    phone = Phone(listen=(f"{host}:0",), network=network, clock=clock, limits=limits)
 
     @phone.on_call
     async def answer(call: Any) -> None:
