@@ -90,6 +90,18 @@ class Channel:
         self._timed_out = False
         self._care_at = now + _CARE_SECONDS
 
+    def move(self, rtp_socket: DatagramSocket, rtcp_socket: DatagramSocket) -> None:
+        """Go on with other sockets: our address has changed. The old ones are closed; nothing of the stream begins anew."""
+        old = (self.rtp_socket, self.rtcp_socket)
+        self.rtp_socket, self.rtcp_socket = rtp_socket, rtcp_socket
+        self._recvfrom = rtp_socket.recvfrom
+        if self.sender is not None:
+            self.sender.use_socket(rtp_socket)
+        if self.reports is not None:
+            self.reports.use_socket(rtcp_socket)
+        for socket in old:
+            socket.close()
+
     def _source_learned(self, target: tuple[str, int]) -> None:
         if self.sender is not None:
             self.sender.target = target

@@ -134,6 +134,16 @@ class EngineCore:
             group.reader.add(channel.rtp_socket, channel.receive_rtp)
             group.reader.add(channel.rtcp_socket, channel.receive_rtcp)
 
+    def _do_move(self, channel: Channel, now: float, rtp: DatagramSocket, rtcp: DatagramSocket) -> None:
+        group = channel.group
+        if group is not None:
+            group.reader.remove(channel.rtp_socket)
+            group.reader.remove(channel.rtcp_socket)
+        channel.move(rtp, rtcp)
+        if group is not None:
+            group.reader.add(rtp, channel.receive_rtp)
+            group.reader.add(rtcp, channel.receive_rtcp)
+
     def _do_close(self, channel: Channel, now: float) -> None:
         if channel.group is not None:
             self._leave(channel, channel.group)

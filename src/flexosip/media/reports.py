@@ -51,6 +51,11 @@ class Reports:
         self.received = 0
         self.discarded_by_source = 0
 
+    def use_socket(self, socket: DatagramSocket) -> None:
+        """Send and receive over another socket from now on."""
+        self._socket = socket
+        self._recvmsg = _timestamped(socket)
+
     def configure(self, settings: StreamSettings, now: float) -> None:
         """Begin to report, or report to another address."""
         host, port = settings.remote

@@ -25,6 +25,9 @@ __all__ = ["Sender"]
 _HUSH_TICKS = 5
 """Packet times without sound after a digit when another one follows: the gap between two digits stays silent."""
 
+_KEEP_ALIVE_SECONDS = 15
+"""Seconds without a packet of ours after which one is sent all the same (RFC 6263 §7: Tr)."""
+
 
 class Sender:
     """Sends what the stream plays.
@@ -36,9 +39,9 @@ class Sender:
     """
 
     __slots__ = (
-        "_emit", "_events", "_hush", "_octets", "_second", "_sendto", "_silence", "_ticks", "digits_sent", "errors", "format",
-        "last_error", "may_send", "muted", "octets_sent", "packets_sent", "payload_type", "queue", "sent", "sequence", "skipped", "ssrc",
-        "target", "timestamp",
+        "_emit", "_events", "_hush", "_octets", "_second", "_sendto", "_silence", "_ticks", "_unknown_payload_type", "_unsent",
+        "digits_sent", "errors", "format", "last_error", "may_send", "muted", "octets_sent", "packets_sent", "payload_type", "queue",
+        "sent", "sequence", "skipped", "ssrc", "target", "timestamp",
     )  # fmt: skip
 
     def __init__(self, socket: DatagramSocket, random: Random, sending_format: SendingFormat, emit: Emit) -> None:
@@ -65,9 +68,15 @@ class Sender:
         self._second = 0
         self._octets = 0
         self._ticks = 0
+        self._unsent = 0
+        self._unknown_payload_type = 127
         self._silence = b""
         self._events: TelephoneEventSender | None = None
         self._hush = 0
+
+    def use_socket(self, socket: DatagramSocket) -> None:
+        """Send from another socket from now on."""
+        self._sendto = socket.sendto
 
     def configure(self, settings: StreamSettings, sending_format: SendingFormat, sounds: dict[int, PreparedSound]) -> None:
         """Begin to send, or go on otherwise. `sounds`: what is being played, prepared in the new form."""
@@ -83,6 +92,9 @@ class Sender:
         gap = not self.may_send or self.payload_type != settings.send_payload_type
         self.payload_type = settings.send_payload_type
         self.may_send = settings.may_send
+        self._unsent = 0
+        known = {*settings.receive_formats, *settings.receive_event_payload_types, self.payload_type, settings.send_event_payload_type}
+        self._unknown_payload_type = next(number for number in range(127, 95, -1) if number not in known or number == 96)
         if gap or self._second & 0x80:
             self._second = 0x80 | self.payload_type
         self._configure_events(settings, sending_format.clock_rate)
@@ -138,6 +150,9 @@ class Sender:
         self.sent = None
         if not self.may_send:
             self._second |= 0x80
+            self._unsent += self._ticks
+            if self._unsent >= _KEEP_ALIVE_SECONDS * self.format.clock_rate:
+                self._keep_alive(timestamp)
             return
         events = self._events
         if events is not None and events.busy and self._send_event(events, timestamp):
@@ -151,6 +166,12 @@ class Sender:
         self._transmit(self._second, timestamp, data if sending_format.is_payload else sending_format.codec.encode(bytes(data)))
         self._second = self.payload_type
         self.sent = data
+
+    def _keep_alive(self, timestamp: int) -> None:
+        """On hold: keep the way through a NAT open with an empty packet of a type that was not agreed (RFC 6263 §4.6)."""
+        self._unsent = 0
+        if self.target[1] and self.target[0] not in ("0.0.0.0", "::", ""):
+            self._transmit(self._unknown_payload_type, timestamp, b"")
 
     def _transmit(self, second: int, timestamp: int, payload: bytes | bytearray) -> None:
         """Send one packet; `second` is the marker bit and the payload type."""

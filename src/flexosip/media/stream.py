@@ -22,6 +22,7 @@ from flexosip.rtp.telephone_event import TelephoneEventSender
 if TYPE_CHECKING:
     from flexosip.media.core import EngineCore
     from flexosip.media.play_queue import PreparedSound
+    from flexosip.media.ports import DatagramSocket
 
 __all__ = ["MediaStream"]
 
@@ -95,6 +96,14 @@ class MediaStream:
         for feeder in self._feeders.values():
             feeder.change_format(sending_format)
         self._post(("configure", self.id, settings, sending_format, sounds))
+
+    def move(self, rtp_socket: DatagramSocket, rtcp_socket: DatagramSocket) -> None:
+        """Go on with other bound, non-blocking sockets, because our address has changed; the engine closes the old ones.
+
+        SSRC, sequence numbers and what plays go on as if nothing had been.
+        """
+        self._check_open()
+        self._post(("move", self.id, rtp_socket, rtcp_socket))
 
     def _check_open(self) -> None:
         if self.closed:

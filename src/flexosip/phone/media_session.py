@@ -90,6 +90,7 @@ class MediaSession:
         self.loop = signalling.loop
         self._signalling = signalling
         self._session = session
+        self.bind_host = bind_host
         self._pair = signalling.ports.allocate(bind_host)
         self.stream = signalling.engine.open_stream(self._pair.rtp, self._pair.rtcp, self._on_event, loop=self.loop)
         self.negotiation = Negotiation(formats, address=advertised_host, port=self._pair.port, session_id=signalling.random.getrandbits(60))
@@ -137,6 +138,22 @@ class MediaSession:
             # Until its host is known nothing is sent; what is played meanwhile waits in the queue.
             self.stream.configure(replace(settings, remote=("", 0), rtcp=("", 0)))
             self._signalling.run(self._configure_later(settings, agreement))
+
+    def move(self, bind_host: str, advertised_host: str) -> None:
+        """Our address has changed: go on with new ports there; the next offer tells it.
+
+        Raises:
+            NetworkError: no ports are to be had at that address.
+        """
+        if self._closed:
+            return
+        if bind_host != self.bind_host:
+            old, self._pair = self._pair, self._signalling.ports.allocate(bind_host)
+            self.stream.move(self._pair.rtp, self._pair.rtcp)
+            # The engine closes the old sockets within a packet time; a released pair rests longer than that.
+            self._signalling.ports.release(old.port)
+            self.bind_host = bind_host
+        self.negotiation.set_address(advertised_host, self._pair.port)
 
     def watch_again(self) -> None:
         """Count the silence of the other side from now on."""
