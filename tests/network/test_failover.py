@@ -21,6 +21,7 @@ AOR = "sip:bell@provider.test"
 class Server(RawPeer):
     """A registrar and answering machine by UDP; `refuses` makes it say 503 to everything."""
 
+    domain = "provider.test"
     refuses = False
     retry_after: int | None = None
     silent = False
@@ -37,7 +38,7 @@ class Server(RawPeer):
             contacts = tuple(("Contact", value) for value in message.headers.get_all("Contact"))
             self._respond(message, 200, remote, headers=(*contacts, ("Expires", "3600")))
         elif message.method == "INVITE":
-            contact = ("Contact", "<sip:peer@provider.test>")
+            contact = ("Contact", f"<sip:peer@{self.domain}>")
             self._respond(message, 200, remote, sdp(host=self.ip), headers=(contact,))
         else:
             self._respond(message, 200, remote)

@@ -53,6 +53,11 @@ class PhoneReporter:
 
     def _registration(self, account: Account, event: Any) -> None:
         aor = str(account.aor)
+        if event.lost:
+            failure = account.loss()
+            self._output.event("registration_lost", None, aor=aor, explain=failure.explain() if failure is not None else event.reason)
+        elif event.restored:
+            self._output.event("registration_restored", f"Registered again as {aor}", aor=aor, expires=_expires(account, event))
         if account.registered:
             self._failure.pop(aor, None)
             if aor not in self._registered:

@@ -102,6 +102,26 @@ class DatagramFlows:
         path.owner.endpoint.send(data, flow.remote, path.source)
         return True
 
+    def has_left(self, flow: Flow) -> bool:
+        """Whether the own address of `flow` is not the one that its packets leave from any more."""
+        path = flow.connection
+        if not isinstance(path, _Path):
+            return False
+        if path.source is not None or not is_wildcard(path.owner.endpoint.address[0]):
+            # The peer chose this address of ours, or the user did: it is good as long as it is ours.
+            return not self.network.is_own(path.local_host)
+        try:
+            return self.network.local_address(flow.remote[0]) != path.local_host
+        except NetworkError:
+            return True
+
+    def abandon(self, flow: Flow) -> None:
+        """Give `flow` out no more; what is under way over it may still end."""
+        flow.alive = False
+        path = flow.connection
+        if isinstance(path, _Path) and path.owner.flows.get(flow.remote) is flow:
+            del path.owner.flows[flow.remote]
+
     def close_socket(self, address: Address) -> None:
         """Close the socket bound to `address`."""
         for opened in [known for known in self._sockets if known.endpoint.address == address]:
@@ -168,7 +188,7 @@ class _UdpSocket:
         host = self.endpoint.address[0]
         own = own if is_wildcard(host) else host
         flow = self.flows.get(remote)
-        if flow is not None and _local_host(flow) == own:
+        if flow is not None and _local_host(flow) == own and flow.alive:
             self.flows.move_to_end(remote)
             return flow
         return self._new_flow(remote, own)

@@ -211,6 +211,17 @@ class SipDriver:
         else:
             self._locator.dead.add(flow.remote, seconds)
 
+    def has_left(self, flow: Flow) -> bool:
+        """Whether packets would now leave from another own address than that of `flow`, or that one is not ours any more."""
+        return self._streams.has_left(flow) if flow.reliable else self._datagrams.has_left(flow)
+
+    def abandon(self, flow: Flow, error: NetworkError) -> None:
+        """`flow` leaves from an address that is not ours any more: it is taken for nothing new, and a connection is closed."""
+        if not flow.reliable:
+            self._datagrams.abandon(flow)
+        else:
+            self._streams.abandon(flow, error)
+
     def network_changed(self) -> None:
         """Believe nothing that was learned in another network: names, servers that failed."""
         self._locator.network_changed()

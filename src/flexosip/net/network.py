@@ -20,6 +20,7 @@ __all__ = [
     "Network",
     "StreamConnection",
     "TimerHandle",
+    "Watch",
 ]
 
 DatagramReceiver = Callable[[bytes, Address, str], None]
@@ -34,6 +35,13 @@ class TimerHandle(Protocol):
 
     def cancel(self) -> None:
         """Never fire. Harmless at any time."""
+
+
+class Watch(Protocol):
+    """Somebody who watches the machine's network."""
+
+    def close(self) -> None:
+        """Watch no more. Harmless at any time."""
 
 
 class DatagramEndpoint(Protocol):
@@ -169,6 +177,15 @@ class Network(Protocol):
         Raises:
             NetworkError: there is no route.
         """
+
+    def is_own(self, ip: str) -> bool:
+        """Whether a socket of ours could be bound to `ip` now."""
+
+    def forget_routes(self) -> None:
+        """Ask the system again from now on: the network has changed."""
+
+    def watch(self, on_change: Callable[[bool], None]) -> Watch:
+        """Call `on_change(slept)` whenever links, addresses or routes have changed (False), or the machine has slept (True)."""
 
     def bind_media(self, host: str, port: int) -> MediaSocket:
         """A non-blocking UDP socket for RTP or RTCP with a roomy receive buffer; `host` is numeric, port 0 takes a free one.

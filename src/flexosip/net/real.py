@@ -17,6 +17,7 @@ from flexosip.net.datagram import RealDatagramEndpoint
 from flexosip.net.dns_client import DnsClient
 from flexosip.net.dns_records import DnsAnswer, RecordKind
 from flexosip.net.failures import bind_failure, connect_failure, lookup_failure
+from flexosip.net.interface_watch import InterfaceWatch
 from flexosip.net.network import DatagramReceiver, ErrorReceiver, StreamConnection
 from flexosip.net.stream import RealListener, RealStreamConnection
 
@@ -141,6 +142,19 @@ class RealNetwork:
         """Ask the system again from now on: the network has changed."""
         self._routes.clear()
         self._dns = None  # another network has other name servers
+
+    def is_own(self, ip: str) -> bool:
+        """Whether `ip` is an address of this machine now."""
+        try:
+            with socket.socket(socket.AF_INET6 if is_ipv6(ip) else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind((ip, 0))
+        except OSError:
+            return False
+        return True
+
+    def watch(self, on_change: Callable[[bool], None]) -> InterfaceWatch:
+        """Watch the machine's interfaces and its sleep."""
+        return InterfaceWatch(self.loop, on_change)
 
     def bind_media(self, host: str, port: int) -> socket.socket:
         """A non-blocking UDP socket for RTP or RTCP."""

@@ -74,6 +74,11 @@ class SipConnection:
         self._timer: Timer | None = None
         self._over = False
 
+    @property
+    def local_host(self) -> str:
+        """Our address, with its zone."""
+        return self._connection.local[0]
+
     def start(self) -> None:
         """Begin to read."""
         self._watch()

@@ -282,6 +282,15 @@ class StreamFlows:
         connection.send(data)
         return True
 
+    def has_left(self, flow: Flow) -> bool:
+        """Whether the own address of the flow's connection is not ours any more."""
+        return isinstance(flow.connection, SipConnection) and not self.network.is_own(flow.connection.local_host)
+
+    def abandon(self, flow: Flow, error: NetworkError) -> None:
+        """Close the connection of `flow` at once: its own address has gone, so that its end would be noticed only after minutes."""
+        if isinstance(flow.connection, SipConnection):
+            flow.connection.abort(error)
+
     def is_accepted(self, flow: Flow) -> bool:
         """True if the peer opened the flow's connection: its port is then none at which it listens."""
         return isinstance(flow.connection, SipConnection) and flow.connection.accepted

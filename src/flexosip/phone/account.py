@@ -269,6 +269,12 @@ class Account:
         else:
             self.registration.stop(on_done)
 
+    async def wait_change(self, timeout: float) -> None:
+        """Wait until the registration changes, at most `timeout` seconds."""
+        if self._changed is None or self._changed.done():
+            self._changed = self.phone.loop.create_future()
+        await asyncio.wait((self._changed,), timeout=timeout)
+
     def _on_change(self, event: RegistrationEvent) -> None:
         self.event = event
         if self._changed is not None and not self._changed.done():
@@ -277,8 +283,12 @@ class Account:
 
     def failure(self) -> FlexosipError | None:
         """The latest failure to register as an error, None when it is registered or has not been tried."""
+        return None if self.registered else self.loss()
+
+    def loss(self) -> FlexosipError | None:
+        """What went wrong at the latest try to register, also while the registrar still has the binding of an earlier one; or None."""
         event = self.event
-        if event is None or self.registered or event.failed is False:
+        if event is None or event.failed is False:
             return None
         status, reason, server = event.status, event.reason, self.server_text
         if event.error is not None and isinstance(event.error, FlexosipError):

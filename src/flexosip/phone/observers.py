@@ -51,4 +51,6 @@ def log_call_event(label: str, event: CallEvent) -> None:
 def log_registration(account: Account, event: RegistrationEvent) -> None:
     """How an account stands."""
     state = event.state.value.replace("idle", "not registered")
+    if event.lost or event.restored:
+        state += ", lost" if event.lost else ", restored"
     logger.info("%s: %s (%s)", account.aor, state, f"{event.status or ''} {event.reason}".strip())

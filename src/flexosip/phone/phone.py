@@ -24,6 +24,7 @@ from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
 from flexosip.phone.limits import Limits
 from flexosip.phone.media_session import MediaSession, parse_codecs
+from flexosip.phone.moving import sound_hosts
 from flexosip.phone.networks import Networks
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
 from flexosip.phone.pickup import DialogToPickUp, pick_up
@@ -301,6 +302,8 @@ class Phone(EventVerbs):
     def registration_changed(self, account: Account, event: RegistrationEvent) -> None:
         """A registration changed; called by its account."""
         log_registration(account, event)
+        if self._signalling is not None:
+            self._signalling.life.registration_changed(account)
         tell(self._observers.registration, account, event)
 
     # -- calling ------------------------------------------------------------------------------------------------------
@@ -440,13 +443,9 @@ class Phone(EventVerbs):
 
         The local address of the signalling serves the sound too, unless `offer` speaks of the other address family.
         """
-        host = flow.local[0]
-        advertised = (flow.advertised or flow.local)[0]
         asked = _CONNECTION_HOST.search(offer)
-        theirs = plain_address(asked.group(1).decode("ascii")) if asked is not None else host
-        if (":" in theirs) != (":" in host):
-            own = self.signalling.address_towards(theirs)
-            host = advertised = own or host
+        theirs = plain_address(asked.group(1).decode("ascii")) if asked is not None else flow.local[0]
+        host, advertised = sound_hosts(self.signalling, flow, theirs)
         return MediaSession(self.signalling, session, host, advertised, self.formats)
 
     def pickup(self, target: str | DialogToPickUp, *, account: Account | str | None = None, ring_timeout: float | None = 20.0) -> Call:

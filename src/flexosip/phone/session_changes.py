@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import CallFailed, FlexosipError, InvalidState, MediaError, call_failure
 from flexosip.phone.events import Held, Resumed
+from flexosip.phone.moving import place_call
 from flexosip.sdp import SdpError
 
 if TYPE_CHECKING:
     from flexosip.phone.session import CallSession
+    from flexosip.sip.flow import Flow
     from flexosip.sip.invite import InviteUsage
     from flexosip.sip.message import Request
     from flexosip.sip.server_transaction import ServerTransaction
@@ -95,6 +97,35 @@ class SessionChanges:
             # At the end of the call a change that is on its way fails first.
             self._session.check_not_ended()
             raise
+
+    async def move(self, flow: Flow) -> None:
+        """Our address has changed: tell the other side by a re-INVITE with our new Contact and the new address of our sound.
+
+        Args:
+            flow: from our new address to the next hop.
+
+        Raises:
+            CallFailed: the other side refused. NetworkError: there are no ports at the new address.
+        """
+        session = self._session
+        async with self._changing:
+            usage, media = session.require_usage(), session.require_media()
+            place_call(session, flow)
+            negotiation = media.negotiation
+            done: asyncio.Future[None] = session.loop.create_future()
+
+            def on_result(result: Any) -> None:
+                error = self._direction_answered(result, self.on_hold_by_us)
+                if done.done():
+                    return
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+                    done.exception()  # marked as seen: who waited may have been cancelled
+
+            usage.reinvite(lambda: negotiation.create_offer(self._our_direction()), on_result, on_glare=negotiation.rollback)
+            await session.until(done)
 
     def _offer_direction(self, on_hold: bool) -> asyncio.Future[None]:
         usage = self._session.require_usage()

@@ -18,6 +18,7 @@ from flexosip.net.real import RealNetwork
 from flexosip.net.stream_flows import StreamLimits
 from flexosip.observe.trace import Direction, WireMessage
 from flexosip.phone.admission import Admission
+from flexosip.phone.network_life import NetworkLife
 from flexosip.phone.observers import tell
 from flexosip.sansio import Scheduler
 from flexosip.sip.agent import UserAgentCore
@@ -26,7 +27,9 @@ from flexosip.sip.uri import SipUri
 if TYPE_CHECKING:
     from flexosip.phone.media_session import MediaSession
     from flexosip.phone.phone import Phone
+    from flexosip.phone.session import CallSession
     from flexosip.sip.flow import Flow
+    from flexosip.sip.headers import NameAddr
 
 __all__ = ["Signalling"]
 
@@ -87,6 +90,7 @@ class Signalling:
         else:
             self.engine = MediaEngine.shared().acquire()
         self.cname = f"{self.random.getrandbits(48):012x}@flexosip"
+        self.life = NetworkLife(self)
         self._background: set[asyncio.Task[Any]] = set()
         self._closing: set[MediaSession] = set()
         self._all_closed: asyncio.Future[None] | None = None
@@ -110,6 +114,7 @@ class Signalling:
             await callers.resolve(self.network)
             self.run(callers.keep_resolved(self.network))
         await self.driver.listen(tuple(listen))
+        self.life.start()
 
     @property
     def addresses(self) -> list[str]:
@@ -157,6 +162,7 @@ class Signalling:
     async def close(self) -> None:
         """Free all sockets and the engine."""
         self._closed = True
+        self.life.close()
         try:
             for task in list(self._background):
                 task.cancel()
@@ -237,6 +243,10 @@ class Signalling:
             if flow.remote[0] in account.server_addresses:
                 return account.contact(flow)
         return phone.accounts[0].contact(flow) if phone.accounts else phone.contact(flow)
+
+    def call_contact(self, session: CallSession, flow: Flow) -> NameAddr:
+        """The Contact of a call whose signalling takes `flow`."""
+        return session.account.contact(flow) if session.account is not None else self.phone.contact(flow)
 
     def contact_address(self, flow: Flow) -> tuple[str, int]:
         """Host and port at which the peer of `flow` reaches us: for a connection that we opened, our listening port."""

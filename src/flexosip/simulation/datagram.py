@@ -40,8 +40,8 @@ class VirtualDatagramEndpoint:
         elif len(data) > 65507:
             self._fail(remote, errno.EMSGSIZE, "message too long")
         else:
-            own = self._own_ip or source or self._host.route(remote[0])
-            if own is None:
+            own = self._own_ip or (source if source is not None and self._host.is_own(source) else self._host.route(remote[0]))
+            if own is None or not self._host.is_own(own):
                 self._fail(remote, errno.ENETUNREACH, "network is unreachable")
             else:
                 self._host.network.transmit(self._host, (own, self.address[1]), remote, bytes(data))
@@ -113,7 +113,7 @@ class VirtualMediaSocket:
         if len(payload) > 65507:
             raise _os_error(errno.EMSGSIZE, "message too long")
         own = self._own_ip or self._host.route(remote[0])
-        if own is None:
+        if own is None or not self._host.is_own(own):
             raise _os_error(errno.ENETUNREACH, "network is unreachable")
         self._host.network.transmit(self._host, (own, self.address[1]), remote, payload)
         return len(payload)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flexosip.net.address import Address, canonical_ip, is_ipv6, is_loopback, is_wildcard
 from flexosip.net.failures import bind_failure, connect_failure, connect_timeout
 from flexosip.simulation.datagram import VirtualDatagramEndpoint, VirtualMediaSocket
+from flexosip.simulation.life import VirtualWatch, tell_watches
 from flexosip.simulation.stream import VirtualConnection, VirtualListener
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class VirtualHost:
         self.network = network
         self.addresses = tuple(addresses)
         self.nat = nat
-        self.plugged = True
+        self.watches: list[VirtualWatch] = []
+        self._plugged = True
         self.random = random.Random(f"{network.seed}/host/{self.addresses[0]}")
         """for the machines that run here: the same again with the same seed"""
         self.connections: set[VirtualConnection] = set()
@@ -49,6 +51,35 @@ class VirtualHost:
 
     def __repr__(self) -> str:
         return f"host {self.addresses[0]}"
+
+    # -- what happens to it ----------------------------------------------------------------------------------------
+
+    @property
+    def plugged(self) -> bool:
+        """False while its cable is pulled."""
+        return self._plugged
+
+    @plugged.setter
+    def plugged(self, value: bool) -> None:
+        if value != self._plugged:
+            self._plugged = value
+            tell_watches(self, False)
+
+    def move(self, *ips: str) -> None:
+        """Give it other addresses: another network, another lease. Sockets on the wildcard go with it, the others hear nothing more."""
+        bound = [(table, owner) for table in (self._datagrams, self._listeners) for owner in dict.fromkeys(table.values())]
+        self.network.readdress(self, ips)
+        self._routes.clear()
+        for table, owner in bound:
+            if is_wildcard(owner.address[0]):
+                for address in [known for known, found in table.items() if found is owner]:
+                    del table[address]
+                self._occupy(owner.address, owner, table)
+        tell_watches(self, False)
+
+    def sleep(self) -> None:
+        """It wakes from a long sleep. What others did meanwhile (forget it, for example) is for the test to do."""
+        tell_watches(self, True)
 
     # -- Network ---------------------------------------------------------------------------------------------------
 
@@ -75,6 +106,17 @@ class VirtualHost:
         listener = VirtualListener(self, address, on_connection)
         self._occupy(address, listener, self._listeners)
         return listener
+
+    def is_own(self, ip: str) -> bool:
+        """Whether `ip` is an address of this machine now."""
+        return ip in self.addresses or is_loopback(ip)
+
+    def forget_routes(self) -> None:
+        """Nothing to do: routes change with the addresses."""
+
+    def watch(self, on_change: Callable[[bool], None]) -> VirtualWatch:
+        """Call `on_change` when `move`, `plugged` or `sleep` have changed something."""
+        return VirtualWatch(self.watches, on_change)
 
     def bind_media(self, host: str, port: int) -> VirtualMediaSocket:
         """A polled UDP socket."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flexosip.net.address import Address, canonical_ip, is_loopback
@@ -95,6 +95,14 @@ class VirtualNetwork:
         table.update(dict.fromkeys(addresses, host))
         self._all_hosts.append(host)
         return host
+
+    def readdress(self, host: VirtualHost, ips: Sequence[str]) -> None:
+        """Take a machine's addresses away and give it others; see `VirtualHost.move`."""
+        table = self._hosts if host.nat is None else host.nat.inside
+        for ip in host.addresses:
+            table.pop(ip, None)
+        host.addresses = tuple(self._checked_ip(ip, host.nat) for ip in ips)
+        table.update(dict.fromkeys(host.addresses, host))
 
     def nat(self, public: str, *, lifetime: float = 60.0, filtering: bool = True) -> VirtualNat:
         """A router with address translation; see `VirtualNat`."""

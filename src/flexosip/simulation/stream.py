@@ -158,6 +158,8 @@ class VirtualConnection:
         network = self._network
         if not self._host.plugged or (self._peer is not None and not self._peer._host.plugged):
             return None
+        if not self._host.is_own(self.local[0]) or (self._peer is not None and not self._peer._host.is_own(self._peer.local[0])):
+            return None  # the address has gone: nothing gets through, and nobody is told
         return network.link_between(self.local[0], self.remote[0]).segment_arrival(network.time())
 
     def arrive(self, piece: bytes | None) -> None:

@@ -83,6 +83,10 @@ class RegistrationEvent:
     retry_in: float | None = None
     """Seconds until the next try after a failure."""
     response: Response | None = None
+    lost: bool = False
+    """The first failure after a success: from now on calls may not reach us."""
+    restored: bool = False
+    """The first success after `lost`."""
 
 
 class Registration:
@@ -140,6 +144,8 @@ class Registration:
         """The expires asked for by the REGISTER that waits for its answer; 0 unregisters."""
         self._failures = 0
         self._moves = 0
+        self._moved = False
+        self._lost = False
         self._bound: NameAddr | None = None
         self._old: NameAddr | None = None
         self._on_done: list[Callable[[], None]] = []
@@ -175,6 +181,21 @@ class Registration:
         if self.state in (RegistrationState.REGISTERED, RegistrationState.WAITING):
             self._failures = 0
             self._register()
+
+    def moved(self) -> None:
+        """Our address has changed: register from the new one now, and take the old Contact away."""
+        self.flow = None
+        self._moves = 0
+        if self._in_flight is not None:
+            # One REGISTER at a time (§10.2); its answer, or its failure, is followed by the next at once.
+            self._moved = True
+        else:
+            self.refresh()
+
+    def network_gone(self, error: Exception) -> None:
+        """There is no way to the registrar at all: say so now instead of at the next refresh, and try again by and by."""
+        if self.state is RegistrationState.REGISTERED and self._in_flight is None:
+            self._failed(TransactionFailure(503, "No network", error))
 
     def flow_lost(self, flow: Flow) -> None:
         """The connection is gone that the registrar would send calls over: register over a new one soon (RFC 5626 §4.4.1)."""
@@ -261,10 +282,13 @@ class Registration:
 
     def _on_final(self, result: Result) -> None:
         asked, self._in_flight = self._in_flight, None
+        moved, self._moved = self._moved, False
         self.status, self.reason = result.status, result.reason
         accepted = isinstance(result, Response) and result.status < 300
         if asked == 0:
             self._unregistered(result)
+        elif moved and self.state is RegistrationState.REGISTERING:
+            self._register()
         elif self.state is RegistrationState.UNREGISTERING:
             if accepted or self.registered:
                 self._send(0)
@@ -293,8 +317,8 @@ class Registration:
         lease = self._lease(response)
         if lease <= 0:
             # A 200 that binds nothing.
-            self.expires_at = None
             self._failed(response)
+            self.expires_at = None
             return
         core = self._core
         self._failures = 0
@@ -309,7 +333,10 @@ class Registration:
             self._plan(0.0)
         else:
             self._moves = 0
-        self._on_change(RegistrationEvent(self.state, response.status, response.reason, expires=lease, response=response))
+        restored, self._lost = self._lost, False
+        self._on_change(
+            RegistrationEvent(self.state, response.status, response.reason, expires=lease, response=response, restored=restored)
+        )
 
     def _lease(self, response: Response) -> float:
         """Seconds until our own binding ends: of our Contact, else Expires, else what we asked for (RFC 3261 §10.2.4).
@@ -356,6 +383,8 @@ class Registration:
         refused = response is not None and status in (401, 403, 407)
         self._failures += 1
         wait = self._wait(response, refused)
+        lost = not self._lost and self.expires_at is not None
+        self._lost = self._lost or lost
         self.state = RegistrationState.WAITING
         self._plan(wait)
         logger.info("registration of %s failed (%s %s), next try in %.0f s", self.aor, status, result.reason, wait)
@@ -370,6 +399,7 @@ class Registration:
                 error=result.error if isinstance(result, TransactionFailure) else None,
                 retry_in=wait,
                 response=response,
+                lost=lost,
             )
         )
 
