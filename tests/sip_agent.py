@@ -28,6 +28,11 @@ class Handler:
         self.do: dict[str, Callable[..., object]] = {}
         self.reinvites: list[tuple[Request, ServerTransaction]] = []
         self.ack_body: bytes | None = None
+        self.prack_body: bytes | None = None
+        """Of our PRACK."""
+        self.prack_answer: tuple[int, bytes | None] = (200, None)
+        """Our answer to a PRACK."""
+        self.update_answer: tuple[int, bytes | None] = (200, None)
 
     def _note(self, name: str, detail: object, *arguments: object) -> object:
         self.calls.append((name, detail))
@@ -49,8 +54,9 @@ class Handler:
         assert len(found) == 1
         return found[0]
 
-    def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> None:
+    def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> bytes | None:
         self._note("provisional", (response.status, dialog.remote_tag if dialog is not None else None), usage)
+        return self.prack_body
 
     def on_accepted(self, usage: InviteUsage, response: Response) -> bytes | None:
         self._note("accepted", response.body, usage)
@@ -68,7 +74,19 @@ class Handler:
 
     def on_request(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         self._note("request", request.method, usage)
+        if request.method == "UPDATE":
+            status, body = self.update_answer
+            if status:
+                usage.answer_update(transaction, status, body)
+            return
         transaction.respond(request.create_response(200))
+
+    def on_prack(self, usage: InviteUsage, prack: Request) -> tuple[int, bytes | None]:
+        self._note("prack", prack.body, usage)
+        return self.prack_answer
+
+    def on_refresh(self, usage: InviteUsage) -> None:
+        self._note("refresh", None, usage)
 
     def on_ended(self, usage: InviteUsage, end: UsageEnd) -> None:
         self._note("ended", end, usage)

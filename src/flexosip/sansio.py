@@ -12,6 +12,9 @@ from typing import Any
 
 __all__ = ["Scheduler", "Timer"]
 
+_COMPACT_AT = 1024
+"""Entries of the heap below which cancelled ones are not worth looking for."""
+
 
 class Timer:
     """One deadline. `cancel` is harmless at any time."""
@@ -30,7 +33,7 @@ class Timer:
 
     def cancel(self) -> None:
         """Never fire."""
-        # The entry stays in the heap until its time: removing it there would cost more than passing it over.
+        # The entry stays in the heap for a while: removing it there would cost more than passing it over.
         self.callback = None
         self.arguments = ()
 
@@ -47,6 +50,7 @@ class Scheduler:
         self._clock: Callable[[], float] | None = None
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
+        self._compact_at = _COMPACT_AT
         self.on_earlier: Callable[[float], None] | None = None
         """Called with the new earliest deadline when one is added before all others: the driver re-arms its one timer."""
 
@@ -71,11 +75,20 @@ class Scheduler:
         timer = Timer(when, callback, arguments)
         self._sequence = sequence = self._sequence + 1
         heap = self._heap
+        if len(heap) >= self._compact_at:
+            self._compact()
         earlier = not heap or when < heap[0][0]
         heapq.heappush(heap, (when, sequence, timer))
         if earlier and self.on_earlier is not None:
             self.on_earlier(when)
         return timer
+
+    def _compact(self) -> None:
+        """Drop what was cancelled: a session timer of half an hour would else outlive its call of a minute that long."""
+        heap = self._heap
+        heap[:] = [entry for entry in heap if entry[2].callback is not None]
+        heapq.heapify(heap)
+        self._compact_at = max(_COMPACT_AT, 2 * len(heap))
 
     def call_later(self, delay: float, callback: Callable[..., None], *arguments: Any) -> Timer:
         """Call `callback(*arguments)` `delay` seconds after `now`."""

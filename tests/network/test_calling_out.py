@@ -309,13 +309,13 @@ def test_a_refusal_is_acknowledged_and_raised_with_its_own_type(status: int, nam
     assert World().run_with_peer(story) == name
 
 
-def test_a_redirection_tells_where_to_and_is_not_followed() -> None:
+def test_a_redirection_that_shall_not_be_followed_tells_where_to() -> None:
     async def story(phone: Phone, peer: RawPeer) -> None:
         error: Any = await refused(phone, peer, 302, headers=(("Contact", "<sip:other@10.0.0.77>"),))
         assert error.headers.get("Contact") == "<sip:other@10.0.0.77>"
         assert peer.count("INVITE") == 1
 
-    World().run_with_peer(story)
+    World().run_with_peer(story, follow_redirects=False)
 
 
 @pytest.mark.parametrize(("status", "header"), [(401, "WWW-Authenticate"), (407, "Proxy-Authenticate")])

@@ -79,7 +79,7 @@ def test_a_call_that_grows_too_large_by_its_credentials_changes_to_tcp() -> None
 
             async with you:
                 seen = wire_of(phone)
-                async with phone.call("you", headers={"X-Fill": "x" * 520}):
+                async with phone.call("you", headers={"X-Fill": "x" * 400}):
                     pass
                 first, second = sent(seen, "INVITE")
                 assert (first[0].transport, second[0].transport) == ("udp", "tcp")

@@ -456,13 +456,16 @@ class Call:
 
     # -- the call itself ----------------------------------------------------------------------------------------------
 
-    async def hold(self) -> None:
+    async def hold(self, *, inactive: bool = False) -> None:
         """Put the other side on hold (RFC 3264 §8.4).
+
+        Args:
+            inactive: no sound either way, not even music from us; by default the other side hears what we play.
 
         Raises:
             CallFailed: it refused; the call goes on as before.
         """
-        await self._session.changes.hold(True)
+        await self._session.changes.hold("inactive" if inactive else "sendonly")
 
     async def resume(self) -> None:
         """Take the other side off hold.
@@ -470,7 +473,7 @@ class Call:
         Raises:
             CallFailed: it refused; the call goes on as before.
         """
-        await self._session.changes.hold(False)
+        await self._session.changes.hold("sendrecv")
 
     async def transfer(
         self, target: str | Call, *, hold: bool | None = None, timeout: float = 120.0, report: bool = True

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flexosip.errors import ConfigurationError, InvalidState
+from flexosip.phone.call_rules import check_max_duration
 from flexosip.phone.caller_id import caller_address, outgoing_identity
 from flexosip.phone.contacts import secured
 from flexosip.phone.endings import own_headers
 from flexosip.phone.events import CallState
+from flexosip.phone.redirects import Redirects, Target
 from flexosip.phone.replacing import replaces_headers
 from flexosip.phone.session import CallSession
 from flexosip.phone.values import checked_text
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
     from flexosip.phone.endings import HeaderArgument
     from flexosip.phone.phone import Phone
     from flexosip.sip.flow import Flow
+    from flexosip.sip.message import Request
     from flexosip.sip.replaces import Replaces
     from flexosip.sip.user_to_user import UserToUser
 
-__all__ = ["CallOptions", "create_call", "identity_towards", "next_hop", "place"]
+__all__ = ["CallOptions", "create_call", "identity_towards", "next_hop", "place", "place_again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class CallOptions:
     alert: str | None = None
     uui: bytes | str | UserToUser | None = None
     replaces: Call | Replaces | str | None = None
+    offer: bool = True
+    max_duration: float | None = None
 
 
 def create_call(phone: Phone, target: str | SipUri, options: CallOptions) -> Call:
@@ -63,7 +68,9 @@ def create_call(phone: Phone, target: str | SipUri, options: CallOptions) -> Cal
     if options.caller_id is not None:
         # A caller id that means nothing is told now, not when it rings.
         caller_address(options.caller_id, account, account.identity if account is not None else ANONYMOUS)
-    session = CallSession(phone, account, "outgoing")
+    check_max_duration(options.max_duration)
+    longest = options.max_duration if options.max_duration is not None else phone.rules.max_duration
+    session = CallSession(phone, account, "outgoing", late_offer=not options.offer, max_duration=longest)
     call = phone.call_class(session, lambda: place(phone, call, uri, pairs, options), timeout)
     return call
 
@@ -122,15 +129,51 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
     phone._sessions[session] = session.call = call
     session.state = CallState.CALLING
     session.started_at = phone.loop.time()
-    session.usage = signalling.core.invite(
+    if phone.rules.follow_redirects:
+        session.redirects = Redirects(session, uri, lambda target: place_again(phone, session, target))
+    _invite(phone, session, request, hop, ours)
+
+
+def _invite(phone: Phone, session: CallSession, request: Request, hop: SipUri, ours: bool) -> None:
+    account = session.account
+    session.usage = phone.core.invite(
         request,
         hop,
         auth=account.digest if account is not None and ours else None,
         handler=session,
-        contact=_contact(phone, account, secure=uri.scheme == "sips"),
-        body=session.offer,
+        contact=_contact(phone, account, secure=request.uri.scheme == "sips"),
+        body=session.offers.offer,
         preferred=account.flow if account is not None and ours else None,
     )
+
+
+def place_again(phone: Phone, session: CallSession, target: Target) -> None:
+    """Send the INVITE of a redirected call to its next target: same Call-ID, From and To, the next CSeq (RFC 3261 §8.1.3.4)."""
+    usage, account = session.usage, session.account
+    assert usage is not None
+    routes: tuple[NameAddr, ...] = ()
+    if target.proxy is not None:
+        hop, routes = target.proxy, (NameAddr(target.proxy.with_parameter("lr")),)
+        # A proxy that a stranger named sees no credentials, unless it is our own server.
+        ours = account is not None and (hop.host, hop.port) == (account.server.host, account.server.port)
+    else:
+        hop, ours = next_hop(phone, target.uri, account)
+        if account is not None and ours:
+            routes = account.service_route
+    request = usage.request.copy()
+    request.uri = target.uri
+    headers = request.headers
+    number = request.cseq.number
+    for name in ("Via", "Route", "Authorization", "Proxy-Authorization"):
+        headers.remove(name)
+    if not ours:
+        # What our own server may know of us (RFC 3325 §5) is no business of a stranger's.
+        for name in ("P-Preferred-Identity", "P-Asserted-Identity"):
+            headers.remove(name)
+    for route in routes:
+        headers.add("Route", str(route))
+    headers.set("CSeq", f"{number + 1} INVITE")
+    _invite(phone, session, request, hop, ours)
 
 
 def next_hop(phone: Phone, uri: SipUri, account: Account | None) -> tuple[SipUri, bool]:

@@ -28,6 +28,7 @@ __all__ = [
     "PlaybackFinished",
     "PlaybackStarted",
     "RecordingFinished",
+    "Redirected",
     "Replaced",
     "Resumed",
     "Ringing",
@@ -102,6 +103,17 @@ class EarlyMedia(CallEvent):
     """Sound before the answer: an announcement or the network's ringback (RFC 3960)."""
 
     codec: str
+    direction: str = "sendrecv"
+    """What the network authorises (P-Early-Media, RFC 5009), seen from the other side: `sendonly`, for example, is heard only, at
+    `inactive` there is nothing to hear and the caller's phone should make its own ringing tone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected(CallEvent):
+    """Outgoing: the other side named another address (3xx), and that is called now."""
+
+    target: str
+    status: int
 
 
 @dataclass(frozen=True, slots=True)

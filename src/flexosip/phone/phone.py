@@ -15,6 +15,7 @@ from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account, account_called, parse_aor
 from flexosip.phone.call import Call
 from flexosip.phone.call_policy import CallFuse, CallPolicy
+from flexosip.phone.call_rules import CallRules
 from flexosip.phone.callers import CallerPolicy, Callers
 from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
@@ -90,6 +91,12 @@ class Phone(EventVerbs):
             `ReplaceRequest`.
         tls_ca, tls_certificate, tls_key: PEM files, see `TlsSettings.ca`, `.certificate` and `.key`.
         tls: all of the TLS settings, instead of these.
+        reliable_provisional: whether what we send before an answer (180, 183) is repeated until the caller's PRACK (RFC 3262): `off`:
+            if the caller requires it; `supported`: if it can; `required`: a caller that cannot is refused with 421.
+        session_expires: seconds of the session timer that we ask for (RFC 4028): a call that neither side refreshes any more is ended.
+            None: we ask for none, but take part when the other side does. min_se: the shortest that we accept, at least 90.
+        max_duration: seconds after its answer at which a call is ended; None: no limit.
+        follow_redirects: call the addresses that a 3xx names, at most five; False: a 3xx is a failure.
     """
 
     call_class: type[Call] = Call
@@ -128,36 +135,36 @@ class Phone(EventVerbs):
         tls_certificate: str | Path | None = None,
         tls_key: str | Path | None = None,
         tls: TlsSettings | None = None,
+        reliable_provisional: str = "off",
+        session_expires: int | None = 1800,
+        min_se: int = 90,
+        max_duration: float | None = None,
+        follow_redirects: bool = True,
     ) -> None:
-        check_settings(srtp, transport, media_timeout)
-        if aor is None and (password, registrar, auth_user) != (None, None, None):
-            raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
+        check_settings(srtp, transport, media_timeout, account=aor is not None, secrets=(password, registrar, auth_user))
         self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
         self.tls = tls_settings(tls, tls_ca, tls_certificate, tls_key)
-        self.formats = parse_codecs(codecs)
-        self.transport = transport
+        self.formats, self.transport = parse_codecs(codecs), transport
         self.display_name = checked_text(display_name, "display_name") if display_name is not None else None
         self.user_agent = checked_text(user_agent, "user_agent") if user_agent is not None else None
-        self.max_calls = max_calls
-        self.media_ports, self.media_timeout = media_ports, media_timeout
+        self.rules = CallRules(reliable_provisional, session_expires, min_se, max_duration, follow_redirects)
+        self.media_ports, self.media_timeout, self.max_calls = media_ports, media_timeout, max_calls
         network = network.host() if hasattr(network, "host") else network
         self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
-        self.accounts: list[Account] = []
         self.requests, self.transfers = RequestTable(), Transfers(self, accept_transfers, accept_replaces)
         """Who answers requests outside of dialogs, by method, and transfers by others; for rooms of the library."""
-        self.trusted_peers = Networks(trusted_peers, "trusted_peers")
         self._callers, self.limits = CallerPolicy(accept_from, callers or Callers()), limits or Limits()
-        self._fuse = CallFuse(call_policy or CallPolicy())
+        self._fuse, self.trusted_peers = CallFuse(call_policy or CallPolicy()), Networks(trusted_peers, "trusted_peers")
         self._clock, self._network = clock, network
         self._set_up()
         if aor is not None:
-            secrets = {"password": password, "auth_user": auth_user, "realm": realm}
-            way = {"registrar": registrar, "proxy": proxy, "transport": transport}
-            self.add_account(aor, display_name=display_name, expires=expires, register=register, **secrets, **way)
+            settings = {"password": password, "auth_user": auth_user, "realm": realm, "expires": expires, "register": register}
+            self.add_account(aor, registrar=registrar, proxy=proxy, transport=transport, display_name=display_name, **settings)
         self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
 
     def _set_up(self) -> None:
         """What a phone holds while it runs."""
+        self.accounts: list[Account] = []
         self._signalling: Signalling | None = None
         self._sessions: dict[CallSession, Call] = {}
         self._incoming, self._observers = IncomingCalls(), Observers()
@@ -337,6 +344,8 @@ class Phone(EventVerbs):
         alert: str | None = None,
         uui: bytes | str | UserToUser | None = None,
         replaces: Call | Replaces | str | None = None,
+        offer: bool = True,
+        max_duration: float | None = None,
     ) -> Call:
         """A call to `target`; `await` it or enter it with `async with` to have it answered.
 
@@ -352,6 +361,8 @@ class Phone(EventVerbs):
             uui: up to 128 octets for the program at the other end (RFC 7433); text goes as UTF-8.
             replaces: a call that `target` has and that this one shall take over (RFC 3891): a call of ours with it, or the id of its
                 call as it knows it.
+            offer: False lets the other side propose codecs and addresses (an INVITE without SDP).
+            max_duration: seconds after the answer at which it is ended; None: as the phone says.
         """
         options = CallOptions(
             ring_timeout=ring_timeout,
@@ -364,6 +375,8 @@ class Phone(EventVerbs):
             alert=alert,
             uui=uui,
             replaces=replaces,
+            offer=offer,
+            max_duration=max_duration,
         )
         if isinstance(target, (str, SipUri)) and not then and confirm is None:
             return create_call(self, target, options)
@@ -509,7 +522,7 @@ class Phone(EventVerbs):
 
     def incoming(self, usage: InviteUsage) -> None:
         """A new incoming call; called by the user agent core."""
-        session = CallSession(self, self.account_called(usage.request, usage.flow), "incoming")
+        session = CallSession(self, self.account_called(usage.request, usage.flow), "incoming", max_duration=self.rules.max_duration)
         session.usage = usage
         usage.handler = session
         account = session.account

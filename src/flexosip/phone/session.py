@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from flexosip.errors import CertificateError, FlexosipError, InvalidState, MediaError, NetworkError, ServerUnreachable, call_failure
+from flexosip.errors import CertificateError, FlexosipError, InvalidState, NetworkError, ServerUnreachable, call_failure
 from flexosip.net.address import format_address
 from flexosip.phone.digits import DigitQueue
 from flexosip.phone.events import (
@@ -18,7 +18,6 @@ from flexosip.phone.events import (
     CallEvent,
     CallState,
     DigitPressed,
-    EarlyMedia,
     Ended,
     MediaSilent,
     Ringing,
@@ -26,20 +25,22 @@ from flexosip.phone.events import (
 from flexosip.phone.identity import identity_in_request, identity_in_response
 from flexosip.phone.session_changes import SessionChanges
 from flexosip.phone.session_events import SessionEvents
+from flexosip.phone.session_offers import SessionOffers
 from flexosip.phone.session_requests import receive_request
 from flexosip.phone.transfer_values import TransferState
 from flexosip.sdp import SdpError
 from flexosip.sip.reason import parse_reasons
 
 if TYPE_CHECKING:
+    import asyncio
+
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
     from flexosip.phone.info_packages import InfoHandler
     from flexosip.phone.media_session import MediaSession
     from flexosip.phone.phone import Phone
-    from flexosip.sdp import Negotiation
+    from flexosip.phone.redirects import Redirects
     from flexosip.sip.dialog import Dialog
-    from flexosip.sip.flow import Flow
     from flexosip.sip.headers import Headers
     from flexosip.sip.identity import Identity
     from flexosip.sip.invite import InviteUsage, UsageEnd
@@ -60,9 +61,13 @@ class CallSession(SessionEvents):
         phone: the phone that owns the call.
         account: the account it belongs to, None for a call without one.
         direction: `outgoing` or `incoming`.
+        late_offer: outgoing: the INVITE makes no offer.
+        max_duration: seconds after the answer at which it is ended; None: no limit.
     """
 
-    def __init__(self, phone: Phone, account: Account | None, direction: str) -> None:
+    def __init__(
+        self, phone: Phone, account: Account | None, direction: str, *, late_offer: bool = False, max_duration: float | None = None
+    ) -> None:
         super().__init__(phone.loop)
         self.phone = phone
         self.account = account
@@ -86,9 +91,11 @@ class CallSession(SessionEvents):
         self.statistics: MediaStatistics | None = None
         self.changes = SessionChanges(self)
         self.transfer = TransferState()
-        self._early: dict[str, Negotiation] = {}
-        self._offered: Negotiation | None = None
-        self._answer_refused: MediaError | None = None
+        self.offers = SessionOffers(self, late=late_offer)
+        self.redirects: Redirects | None = None
+        """Outgoing: follows 3xx; None reports them as failures."""
+        self.max_duration = max_duration
+        self._limit: asyncio.TimerHandle | None = None
         self._finished = False
         self._given_up = False
         self._own_end: CallEnd | None = None
@@ -124,79 +131,39 @@ class CallSession(SessionEvents):
 
     # -- outgoing -----------------------------------------------------------------------------------------------------
 
-    def offer(self, flow: Flow) -> bytes:
-        """The SDP offer of our INVITE; `flow` tells the local address (RFC 3264 §5)."""
-        if self.media is None:
-            self.media = self.phone.create_media(self, flow)
-            self._offered = self.media.negotiation
-            self._offer_body = self.media.negotiation.create_offer()
-        return self._offer_body
-
-    def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> None:
+    def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> bytes | None:
         """A 1xx to our INVITE; each early dialog may bring an answer of its own (RFC 3261 §13.2.2.1)."""
         self.response = response
         identity_in_response(self, response)
-        if response.body and response.content_type == _SDP and self.media is not None and self._offered is not None:
-            self._early_answer(response, dialog)
-        self.rang = self.rang or response.status == 180 or bool(self._early)
+        body = self.offers.provisional(response, dialog)
+        self.rang = self.rang or response.status == 180 or bool(self.offers.by_fork)
         if response.status == 180 and self.state in (CallState.CALLING, CallState.NEW):
             self.state = CallState.RINGING
             self.emit(Ringing(self.loop.time(), response.status))
         self.notify()
-
-    def _early_answer(self, response: Response, dialog: Dialog | None) -> None:
-        media = self.media
-        assert media is not None and self._offered is not None
-        key = dialog.remote_tag or "" if dialog is not None else ""
-        negotiation = self._offered.fork()
-        try:
-            negotiation.receive_answer(response.body)
-        except SdpError as error:
-            logger.warning("%s: early media not understood: %s", self.label, error)
-            return
-        first = not self._early
-        self._early[key] = negotiation
-        media.negotiation = negotiation
-        media.apply()
-        if first:
-            self.emit(EarlyMedia(self.loop.time(), media.codec_name))
+        return body
 
     def on_accepted(self, usage: InviteUsage, response: Response) -> bytes | None:
         """The 2xx to our INVITE. Its answer counts, whatever an early one said."""
         self.response = response
         identity_in_response(self, response)
-        media = self.media
-        if media is None or self._offered is None:
-            self._answer_refused = MediaError("The call was answered although it was given up.")
-            usage.hangup()
-            return None
-        to = response.to
-        negotiation = self._early.get(to.tag or "" if to is not None else "")
-        try:
-            if response.body and response.content_type == _SDP:
-                negotiation = self._offered.fork()
-                negotiation.receive_answer(response.body)
-            elif negotiation is None:
-                raise SdpError("the answer to the call brought no media description")
-        except SdpError as error:
-            # RFC 3261 §13.2.2.4: the 2xx must be acknowledged all the same, then the call is ended.
-            self._answer_refused = MediaError(f"The call was answered with media that we cannot use: {error}")
-            usage.hangup()
-            return None
-        media.negotiation = negotiation
-        media.apply()
-        self._answered()
-        return None
+        return self.offers.accepted(usage, response)
 
-    def _answered(self) -> None:
+    def answered(self) -> None:
+        """The call is up."""
         assert self.media is not None
         self.state = CallState.ANSWERED
         self.answered_at = self.loop.time()
-        self._early.clear()
         if self._silent_early:
             # Nobody has to speak while it rings; from now on the time counts.
             self.media.watch_again()
+        if self.max_duration is not None:
+            self._limit = self.loop.call_later(self.max_duration, self._too_long)
         self.emit(Answered(self.answered_at, self.media.codec_name))
+
+    def _too_long(self) -> None:
+        self._own_end = CallEnd("local", 200, f"The call has lasted {self.max_duration:g} seconds, the longest it may")
+        self.hangup()
 
     def on_rejected(self, usage: InviteUsage, status: int, reason: str, response: Response | None) -> None:
         """A final failure of our INVITE, or our own time-out (408) or network error (503)."""
@@ -205,6 +172,8 @@ class CallSession(SessionEvents):
         if self._given_up:
             # Whatever the final response to a call that we cancelled: it was we who ended it.
             self._finish("local", 487, "Request Terminated", headers)
+            return
+        if response is not None and self.redirects is not None and self.redirects.follow(status, response):
             return
         if response is None and status == 408:
             self.failure = ServerUnreachable(f"{self._far_end()} gave no answer to the call.")
@@ -233,7 +202,7 @@ class CallSession(SessionEvents):
             return  # It took another call's place and was answered for that.
         if self.state not in (CallState.CALLING, CallState.RINGING):
             raise InvalidState("ring(): the call is answered already.")
-        usage.provisional(180, headers=headers)
+        usage.provisional(180, body=self.offers.ringing_body(usage), headers=headers)
         if self.state is CallState.CALLING:
             self.state = CallState.RINGING
             self.emit(Ringing(self.loop.time()))
@@ -243,12 +212,8 @@ class CallSession(SessionEvents):
         usage = self.require_usage()
         if self.state not in (CallState.CALLING, CallState.RINGING):
             raise InvalidState("progress(): the call is answered already.")
-        if not usage.request.body:
-            raise InvalidState("progress(): the caller made no offer; answer the call instead.")
-        body = self._local_answer(usage)
-        usage.provisional(183, body=body, headers=headers)
-        assert self.media is not None
-        self.emit(EarlyMedia(self.loop.time(), self.media.codec_name))
+        usage.provisional(183, body=self.offers.progress_body(usage), headers=headers)
+        self.offers.opened()
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Send 200 with our answer, or with our offer when the INVITE brought none (RFC 3261 §13.3.1.4)."""
@@ -257,27 +222,13 @@ class CallSession(SessionEvents):
             return  # It took another call's place and was answered for that.
         if self.accepted or self.direction != "incoming":
             raise InvalidState("answer(): the call is answered already." if self.accepted else "answer(): this is a call that we made.")
-        body = self._local_answer(usage)
+        body = self.offers.final_body(usage)
         self.accepted = True
         usage.accept(body, headers=headers)
 
-    def _local_answer(self, usage: InviteUsage) -> bytes:
-        if self.media is not None:
-            return self._offer_body
-        assert usage.flow is not None
-        request = usage.request
-        self.media = media = self.phone.create_media(self, usage.flow, request.body)
-        if not request.body:
-            self._offer_body = media.negotiation.create_offer()
-            self.changes.awaiting_answer = True
-            return self._offer_body
-        try:
-            self._offer_body = media.negotiation.receive_offer(request.body)
-        except SdpError as error:
-            usage.reject(error.status_hint)
-            raise MediaError(f"The caller offers no sound that we understand: {error}", advice="Allow more codecs.") from error
-        media.apply()
-        return self._offer_body
+    def on_prack(self, usage: InviteUsage, prack: Request) -> tuple[int, bytes | None]:
+        """A reliable 1xx of ours was acknowledged."""
+        return self.offers.acknowledged(usage, prack)
 
     def on_confirmed(self, usage: InviteUsage, ack: Request) -> None:
         """The ACK: it may bring the answer to an offer of ours."""
@@ -298,7 +249,7 @@ class CallSession(SessionEvents):
                     return
             self.changes.apply()
         if self.answered_at is None:
-            self._answered()
+            self.answered()
 
     # -- within the call ----------------------------------------------------------------------------------------------
 
@@ -306,6 +257,10 @@ class CallSession(SessionEvents):
         """The other side changes the session (RFC 3261 §14.2)."""
         identity_in_request(self, request, transaction.flow)
         self.changes.on_reinvite(usage, request, transaction)
+
+    def on_refresh(self, usage: InviteUsage) -> None:
+        """The session timer wants a re-INVITE."""
+        self.changes.refresh(usage)
 
     def on_request(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         """INFO and other requests within the call; see `flexosip.phone.session_requests`."""
@@ -359,8 +314,8 @@ class CallSession(SessionEvents):
 
     def on_ended(self, usage: InviteUsage, end: UsageEnd) -> None:
         """The INVITE usage is over."""
-        if self._answer_refused is not None and self.failure is None:
-            self.failure = call_failure(488, str(self._answer_refused))
+        if self.offers.refused is not None and self.failure is None:
+            self.failure = call_failure(488, str(self.offers.refused))
         self.end_headers = end.headers
         self._finish(end.by, end.status, end.reason, end.headers)
 
@@ -377,7 +332,8 @@ class CallSession(SessionEvents):
         self.ended_at = self.loop.time()
         self.state = CallState.ENDED
         self.digits.close(self.end)
-        self._early.clear()
+        if self._limit is not None:
+            self._limit.cancel()
         self._over.set_result(None)
         if self.media is not None:
             self.statistics = self.media.finish(self.end)

@@ -1,11 +1,10 @@
-"""Changing a call that is up: hold and resume, and the other side's re-INVITEs.
+"""Changing a call: hold and resume, refreshes, and the other side's re-INVITEs and UPDATEs.
 
-RFC 3261 §14, RFC 3264 §8
+RFC 3261 §14, RFC 3264 §8, RFC 3311, RFC 4028
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,17 @@ from flexosip.phone.moving import place_call
 from flexosip.sdp import SdpError
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from flexosip.phone.session import CallSession
+    from flexosip.sdp import Negotiation
     from flexosip.sip.flow import Flow
     from flexosip.sip.invite import InviteUsage
     from flexosip.sip.message import Request
     from flexosip.sip.server_transaction import ServerTransaction
 
-__all__ = ["SessionChanges"]
+__all__ = ["SessionChanges", "receive_update"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +40,18 @@ class SessionChanges:
         self._session = session
         self.held = False
         """True while the other side holds us."""
-        self.on_hold_by_us = False
+        self.direction = "sendrecv"
+        """What we want: `sendrecv`, or `sendonly` or `inactive` while we hold the other side."""
         self.awaiting_answer = False
-        """True while an offer of ours in a 2xx waits for the answer in the ACK."""
-        self._changing = asyncio.Lock()
+        """True while an offer of ours in a response waits for the answer in the ACK or PRACK."""
+        self._changing: asyncio.Future[None] | None = None
+
+    @property
+    def on_hold_by_us(self) -> bool:
+        """True while we hold the other side."""
+        return self.direction != "sendrecv"
+
+    # -- theirs -------------------------------------------------------------------------------------------------------
 
     def on_reinvite(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         """The other side changes the session: hold, resume, another address or codec (RFC 3261 §14.2)."""
@@ -48,12 +59,16 @@ class SessionChanges:
         if media is None:
             usage.answer_reinvite(transaction, 488)
             return
+        negotiation = media.negotiation
         try:
             if request.body:
-                body = media.negotiation.receive_offer(request.body, direction=self._our_direction())
+                body = negotiation.receive_offer(request.body, direction=self.direction)
                 self.apply()
+            elif negotiation.pending_offer:
+                # It asks for an offer while one of ours, in an UPDATE, is on its way.
+                raise SdpError("An offer of ours has no answer yet.", status_hint=491)
             else:
-                body = media.negotiation.create_offer(self._our_direction(), all_formats=True)
+                body = negotiation.create_offer(self.direction, all_formats=True)
                 self.awaiting_answer = True
         except SdpError as error:
             logger.info("%s: change of the session refused: %s", self._session.label, error)
@@ -61,41 +76,77 @@ class SessionChanges:
             return
         usage.answer_reinvite(transaction, 200, body)
 
-    def _our_direction(self) -> str:
-        return "sendonly" if self.on_hold_by_us else "sendrecv"
+    def on_update(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
+        """The other side changes or only refreshes the session by UPDATE (RFC 3311 §5.2)."""
+        if not request.body:
+            usage.answer_update(transaction, 200)
+            return
+        tag = request.from_.tag or ""
+        media = self._session.media
+        negotiation = self._negotiation(tag)
+        if negotiation is None or media is None:
+            self._refuse_early_update(usage, transaction)
+            return
+        try:
+            body = negotiation.receive_offer(request.body, direction=self.direction)
+        except SdpError as error:
+            logger.info("%s: change of the session refused: %s", self._session.label, error)
+            usage.answer_update(transaction, error.status_hint)
+            return
+        if media.negotiation is negotiation:
+            self.apply()
+        usage.answer_update(transaction, 200, body)
+
+    def _negotiation(self, tag: str) -> Negotiation | None:
+        session = self._session
+        if session.answered_at is None and not session.accepted:
+            return session.offers.early_negotiation(tag)
+        return session.media.negotiation if session.media is not None else None
+
+    def _refuse_early_update(self, usage: InviteUsage, transaction: ServerTransaction) -> None:
+        """The first offer has no answer yet: 491 if it is ours, 500 with a time if it is theirs."""
+        ours = self._session.direction == "outgoing" or self.awaiting_answer
+        if ours:
+            usage.answer_update(transaction, 491)
+        else:
+            seconds = int(self._session.phone.random.uniform(0, 10))
+            usage.answer_update(transaction, 500, headers=(("Retry-After", str(seconds)),))
 
     def apply(self) -> None:
         """Bring the sound in line with what was agreed, and tell of hold and resume."""
-        media = self._session.media
+        session = self._session
+        media = session.media
         assert media is not None
         media.apply()
         agreement = media.negotiation.agreement
         held = agreement is not None and agreement.held
         if held != self.held:
             self.held = held
-            if self._session.answered_at is not None:
-                self._session.emit(Held(self._session.loop.time()) if held else Resumed(self._session.loop.time()))
+            if session.answered_at is not None:
+                session.emit(Held(session.loop.time()) if held else Resumed(session.loop.time()))
 
-    async def hold(self, on_hold: bool) -> None:
-        """Offer to hold the other side or to go on (RFC 3264 §8.4), one change at a time; nothing when it is so already.
+    # -- ours ---------------------------------------------------------------------------------------------------------
 
-        Cancelling the wait does not take the offer back: it is on its way, and its answer will count.
+    async def hold(self, direction: str) -> None:
+        """Offer to hold the other side (`sendonly`, `inactive`) or to go on (`sendrecv`), one change at a time; RFC 3264 §8.4.
+
+        Nothing happens when it is so already. Cancelling the wait does not take the offer back: it is on its way, and its answer
+        will count.
 
         Raises:
             CallFailed: the other side refused; the session is as it was.
         """
-        await self._changing.acquire()
+        session = self._session
+        while self._changing is not None:
+            await session.settled(self._changing)
+        done = self._offer_direction(direction)
+        if done is None:
+            return
         try:
-            done = self._offer_direction(on_hold)
-        except BaseException:
-            self._changing.release()
-            raise
-        done.add_done_callback(lambda _: self._changing.release())
-        try:
-            await self._session.until(done)
+            await session.until(done)
         except CallFailed:
             # At the end of the call a change that is on its way fails first.
-            self._session.check_not_ended()
+            session.check_not_ended()
             raise
 
     async def move(self, flow: Flow) -> None:
@@ -108,54 +159,63 @@ class SessionChanges:
             CallFailed: the other side refused. NetworkError: there are no ports at the new address.
         """
         session = self._session
-        async with self._changing:
-            usage, media = session.require_usage(), session.require_media()
-            place_call(session, flow)
-            negotiation = media.negotiation
-            done: asyncio.Future[None] = session.loop.create_future()
+        while self._changing is not None:
+            await session.settled(self._changing)
+        usage, media = session.require_usage(), session.require_media()
+        place_call(session, flow)
+        negotiation = media.negotiation
+        await session.until(self._offer(usage, negotiation, lambda: negotiation.create_offer(self.direction), self.direction))
 
-            def on_result(result: Any) -> None:
-                error = self._direction_answered(result, self.on_hold_by_us)
-                if done.done():
-                    return
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
-                    done.exception()  # marked as seen: who waited may have been cancelled
+    def _offer_direction(self, direction: str) -> asyncio.Future[None] | None:
+        session = self._session
+        usage = session.require_usage()
+        fork: str | None = None
+        if session.answered_at is None:
+            fork = session.offers.changeable_fork()
+            if fork is None:
+                raise InvalidState("hold() and resume(): the call is not answered yet.", advice="Await the call first.")
+        negotiation = session.require_media().negotiation
+        if direction == self.direction:
+            return None
+        return self._offer(usage, negotiation, lambda: negotiation.create_offer(direction), direction, fork)
 
-            usage.reinvite(lambda: negotiation.create_offer(self._our_direction()), on_result, on_glare=negotiation.rollback)
-            await session.until(done)
+    def refresh(self, usage: InviteUsage) -> None:
+        """Send the present session again, unchanged, because the session timer wants it (RFC 4028 §7.4)."""
+        media = self._session.media
+        if media is not None and self._changing is None:
+            self._offer(usage, media.negotiation, media.negotiation.repeat_offer, self.direction)
 
-    def _offer_direction(self, on_hold: bool) -> asyncio.Future[None]:
-        usage = self._session.require_usage()
-        if self._session.answered_at is None:
-            raise InvalidState("hold() and resume(): the call is not answered yet.", advice="Await the call first.")
-        negotiation = self._session.require_media().negotiation
+    def _offer(
+        self, usage: InviteUsage, negotiation: Negotiation, offer: Callable[[], bytes], direction: str, fork: str | None = None
+    ) -> asyncio.Future[None]:
         done: asyncio.Future[None] = self._session.loop.create_future()
-        if on_hold == self.on_hold_by_us:
-            done.set_result(None)
-            return done
 
         def on_result(result: Any) -> None:
-            error = self._direction_answered(result, on_hold)
-            if done.done():
-                return
+            self._changing = None
+            error = self._answered(negotiation, result, direction)
             if error is None:
                 done.set_result(None)
             else:
                 done.set_exception(error)
                 done.exception()  # marked as seen: who waited may have been cancelled
 
-        direction = "sendonly" if on_hold else "sendrecv"
-        usage.reinvite(lambda: negotiation.create_offer(direction), on_result, on_glare=negotiation.rollback)
+        def on_glare() -> None:
+            if negotiation.pending_offer:
+                negotiation.rollback()
+
+        self._changing = done
+        try:
+            if fork is None:
+                usage.reinvite(offer, on_result, on_glare=on_glare)
+            else:
+                usage.update(offer, on_result, on_glare=on_glare, remote_tag=fork)
+        except BaseException:
+            self._changing = None
+            raise
         return done
 
-    def _direction_answered(self, result: Any, on_hold: bool) -> FlexosipError | None:
-        """Take the answer to our re-INVITE, whoever still waits for it; what went wrong."""
-        media = self._session.media
-        assert media is not None
-        negotiation = media.negotiation
+    def _answered(self, negotiation: Negotiation, result: Any, direction: str) -> FlexosipError | None:
+        """Take the answer to our offer, whoever still waits for it; what went wrong."""
         if not 200 <= result.status < 300:
             # Not pending: the offer was never sent, or was taken back when both sides collided.
             if negotiation.pending_offer:
@@ -166,6 +226,14 @@ class SessionChanges:
         except SdpError as error:
             negotiation.rollback()
             return MediaError(f"The answer to the change of the call cannot be used: {error}")
-        self.on_hold_by_us = on_hold
-        self.apply()
+        self.direction = direction
+        media = self._session.media
+        if media is not None and media.negotiation is negotiation:
+            self.apply()
         return None
+
+
+def receive_update(session: CallSession, request: Request, transaction: ServerTransaction) -> None:
+    """An UPDATE within the call, from the table of requests."""
+    if session.usage is not None:
+        session.changes.on_update(session.usage, request, transaction)

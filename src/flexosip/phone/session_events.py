@@ -65,6 +65,15 @@ class SessionEvents:
             self.check_not_ended()
         return done.result()
 
+    async def settled(self, done: asyncio.Future[T]) -> None:
+        """Wait for `done`, whatever comes of it.
+
+        Raises:
+            CallEnded: the call ended first.
+        """
+        await asyncio.wait((done, self._over), return_when=asyncio.FIRST_COMPLETED)
+        self.check_not_ended()
+
     async def sleep(self, seconds: float) -> None:
         """Wait.
 

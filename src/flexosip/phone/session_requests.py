@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flexosip.errors import call_failure
 from flexosip.phone.digits import parse_dtmf, parse_dtmf_relay
 from flexosip.phone.info_packages import package_of, receive_package
+from flexosip.phone.session_changes import receive_update
 
 if TYPE_CHECKING:
     import asyncio
@@ -79,6 +80,7 @@ RECEIVED: dict[str, Callable[[CallSession, Request, ServerTransaction], None]] =
     "INFO": _receive_info,
     "MESSAGE": _receive_message,
     "SUBSCRIBE": _refuse_subscribe,
+    "UPDATE": receive_update,
 }
 """Method -> what answers it: called with the session, the request and its transaction, at once or later within 32 s."""
 

@@ -11,12 +11,19 @@ from flexosip.phone.account import check_transport
 __all__ = ["check_settings", "tls_settings"]
 
 
-def check_settings(srtp: str, transport: str | None, media_timeout: float | None) -> None:
+def check_settings(
+    srtp: str, transport: str | None, media_timeout: float | None, *, account: bool, secrets: tuple[str | None, ...]
+) -> None:
     """Check the arguments of a phone that have a meaning of their own.
+
+    Args:
+        account: whether there is one. secrets: what only an account can use.
 
     Raises:
         ConfigurationError: one is out of its range.
     """
+    if not account and any(secret is not None for secret in secrets):
+        raise ConfigurationError("A password, auth_user or registrar needs an account: give aor='sip:user@host' first.")
     if srtp != "off":
         raise ConfigurationError(f"srtp={srtp!r}: this version sends sound unencrypted only; allowed is 'off'.")
     check_transport(transport)

@@ -103,6 +103,7 @@ class Signalling:
         core.contact_for = self._contact_for
         core.options_status = phone.options_status
         core.product = phone.user_agent
+        phone.rules.configure(core)
         phone.requests.attach(core)
         phone.transfers.attach(core)
         phone.configure_events(core)

@@ -118,7 +118,7 @@ class _Transferor:
             if session is None or session.changes.on_hold_by_us:
                 continue
             try:
-                await session.changes.hold(True)
+                await session.changes.hold("sendonly")
                 self._held.append(session)
             except CallFailed as error:
                 logger.info("%s: transferred without hold: %s", session.label, error)
@@ -127,7 +127,7 @@ class _Transferor:
         for session in self._held:
             if session.end is None:
                 try:
-                    await session.changes.hold(False)
+                    await session.changes.hold("sendrecv")
                 except FlexosipError as error:
                     logger.warning("%s: stays on hold after a failed transfer: %s", session.label, error)
 

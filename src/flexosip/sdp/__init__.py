@@ -8,6 +8,7 @@ RFC 8866 (SDP), RFC 3264 (offer/answer), RFC 3551 (static payload types), RFC 36
 from flexosip.sdp.agreement import MediaAgreement, plain_address
 from flexosip.sdp.formats import STATIC_FORMATS, AudioFormat
 from flexosip.sdp.negotiation import Negotiation
+from flexosip.sdp.refusal import refusal
 from flexosip.sdp.session import Connection, MediaDescription, Origin, SdpError, SessionDescription
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "SdpError",
     "SessionDescription",
     "plain_address",
+    "refusal",
 ]

@@ -16,6 +16,7 @@ from flexosip.errors import LocalProtocolError
 from flexosip.sdp.agreement import DIRECTIONS, MediaAgreement, direction_of, meet, plain_address
 from flexosip.sdp.formats import TELEPHONE_EVENT, AudioFormat, FormatPlan, answer_plan, offer_plan
 from flexosip.sdp.parser import parse_description
+from flexosip.sdp.refusal import refused_line
 from flexosip.sdp.session import Connection, MediaDescription, SdpError, SessionDescription
 
 __all__ = ["Negotiation"]
@@ -56,6 +57,7 @@ class Negotiation:
         "_session_id",
         "_snapshot",
         "_version",
+        "_written",
         "address",
         "agreement",
         "port",
@@ -88,8 +90,10 @@ class Negotiation:
         """What holds now, or None before the first answer."""
         self._version = 0
         self._content: str | None = None
-        # The exchange before the present one: (agreement, plan, sections, index, protocol), for rollback.
-        self._snapshot: tuple[MediaAgreement | None, FormatPlan | None, tuple[str, ...], int, str] | None = None
+        # Direction and t= line of the last description.
+        self._written = ("sendrecv", "0 0")
+        # The exchange before the present one: (agreement, plan, sections, index, protocol, written), for rollback.
+        self._snapshot: tuple[MediaAgreement | None, FormatPlan | None, tuple[str, ...], int, str, tuple[str, str]] | None = None
         self._plan: FormatPlan | None = None
         self._sections: tuple[str, ...] = ("",)
         self._index = 0
@@ -129,19 +133,32 @@ class Negotiation:
             LocalProtocolError: our last offer has no answer yet (RFC 3264 §4).
         """
         _check_direction(direction)
-        if self._pending:
-            raise LocalProtocolError("An offer is on its way already; wait for its answer, or roll back.")
         plan = self._plan
         if plan is None:
             plan = offer_plan(self._formats, self._dtmf)
         elif all_formats:
             plan = offer_plan(self._formats, self._dtmf, _used(plan))
+        return self._offer(plan, direction)
+
+    def _offer(self, plan: FormatPlan, direction: str, time: str = "0 0") -> bytes:
+        if self._pending:
+            raise LocalProtocolError("An offer is on its way already; wait for its answer, or roll back.")
         self._remember()
         self._plan = plan
         self._pending = True
         self._direction = direction
         self._answer_data = None
-        return self._write(plan, direction)
+        return self._write(plan, direction, time)
+
+    def repeat_offer(self) -> bytes:
+        """Our last description once more as an offer, o= version included: it refreshes the session and changes nothing (RFC 4028 §7.4).
+
+        Raises:
+            LocalProtocolError: there is none yet, or our last offer has no answer yet.
+        """
+        if self._plan is None:
+            raise LocalProtocolError("There is no description of ours to repeat.")
+        return self._offer(self._plan, *self._written)
 
     def receive_answer(self, data: bytes | str) -> MediaAgreement:
         """Take the answer to our offer. The answers of 183 and 200 may differ: the last one holds.
@@ -202,7 +219,7 @@ class Negotiation:
         self._protocol = media.protocol
         self._direction = None
         if len(session.media) > 1:
-            self._sections = tuple([_refused(item) for item in session.media])
+            self._sections = tuple([refused_line(item) for item in session.media])
         else:
             self._sections = ("",)
         # RFC 3264 §6: the t= line of the answer is that of the offer.
@@ -216,14 +233,14 @@ class Negotiation:
         """
         if self._snapshot is None:
             raise LocalProtocolError("There is no offer to roll back.")
-        self.agreement, self._plan, self._sections, self._index, self._protocol = self._snapshot
+        self.agreement, self._plan, self._sections, self._index, self._protocol, self._written = self._snapshot
         self._snapshot = None
         self._pending = False
         self._direction = None
         self._answer_data = None
 
     def _remember(self) -> None:
-        self._snapshot = (self.agreement, self._plan, self._sections, self._index, self._protocol)
+        self._snapshot = (self.agreement, self._plan, self._sections, self._index, self._protocol, self._written)
 
     def _write(self, plan: FormatPlan, direction: str, time: str = "0 0") -> bytes:
         """The description to send; the version rises when, and only when, something else changed (RFC 3264 §8).
@@ -240,6 +257,7 @@ class Negotiation:
         if len(sections) > 1:
             index = self._index
             audio = "".join([audio if number == index else section for number, section in enumerate(sections)])
+        self._written = (direction, time)
         content = f"s=-\r\nc=IN {family} {address}\r\nt={time}\r\n{audio}"
         if content != self._content:
             self._version += 1
@@ -410,11 +428,6 @@ def _milliseconds(text: str | None) -> int | None:
     if not 0 < float(text) <= ABSURD_PTIME_MS:
         raise SdpError("The session description has an impossible packet time.")
     return int(whole)
-
-
-def _refused(media: MediaDescription) -> str:
-    """The m= line that declines a stream: same kind, transport and formats, port 0 (RFC 3264 §6)."""
-    return f"m={media.media} 0 {media.protocol} {' '.join(media.formats) or '0'}\r\n"
 
 
 def _names(media: MediaDescription) -> str:

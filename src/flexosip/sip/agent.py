@@ -18,6 +18,7 @@ from flexosip.sip.invite_client import OutgoingInvite
 from flexosip.sip.invite_server import IncomingInvite
 from flexosip.sip.multipart import unwrap
 from flexosip.sip.outgoing_request import OutgoingRequest, Result, estimated_size
+from flexosip.sip.session_timer import too_small
 from flexosip.sip.stack import RandomSource, SipStack, StackStatistics
 from flexosip.sip.uri import SipUri
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from flexosip.sip.invite import InviteHandler, InviteUsage
     from flexosip.sip.message import Request, Response
     from flexosip.sip.server_transaction import InviteServerTransaction, ServerTransaction
+    from flexosip.sip.session_timer import SessionTimerSettings
     from flexosip.sip.timers import Timers
 
 __all__ = ["AgentStatistics", "DialogUsage", "HalfDialog", "Locate", "UserAgentCore"]
@@ -43,8 +45,8 @@ logger = logging.getLogger(__name__)
 Locate = "Callable[[SipUri, int, Flow | None, Callable[[Flow | None, Exception | None], None]], None]"
 """(next hop, octets of the message, preferred flow, done): calls `done(flow, None)` or `done(None, error)`, at once or later."""
 
-_OWN_METHODS = frozenset({"ACK", "BYE", "CANCEL", "INFO", "INVITE", "OPTIONS"})
-_KNOWN_METHODS = _OWN_METHODS | {"MESSAGE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
+_OWN_METHODS = frozenset({"ACK", "BYE", "CANCEL", "INFO", "INVITE", "OPTIONS", "PRACK", "UPDATE"})
+_KNOWN_METHODS = _OWN_METHODS | {"MESSAGE", "NOTIFY", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE"}
 _WITHIN_DIALOGS_ONLY = frozenset({"BYE", "INFO", "UPDATE", "PRACK"})
 _WITH_SDP = frozenset({"INVITE", "UPDATE", "PRACK"})
 _RING_REFRESH = 50.0
@@ -126,6 +128,10 @@ class UserAgentCore:
         """Option tags that are implemented above."""
         self.info_packages: frozenset[str] = frozenset()
         """INFO packages that are understood above, for Recv-Info (RFC 6086 §5.2)."""
+        self.reliable_provisional = "off"
+        """When the 1xx to a caller are reliable, see `flexosip.sip.reliable.POLICIES`."""
+        self.session_timer: SessionTimerSettings | None = None
+        """Session timers (RFC 4028); None takes no part in them."""
         self.product: str | None = None
         """User-Agent of our requests; None sends none."""
         self.on_invite: Callable[[InviteUsage], None] | None = None
@@ -445,12 +451,25 @@ class UserAgentCore:
         if self.on_invite is None:
             transaction.respond(request.create_response(480))
             return
+        if self._refuse_session(request, transaction):
+            return
         usage = IncomingInvite(self, request, _as_invite(transaction))
         try:
             self.on_invite(usage)
         except Exception:
             usage.hangup(status=500)
             raise
+
+    def _refuse_session(self, request: Request, transaction: ServerTransaction) -> bool:
+        """422 for a session interval that is too small (RFC 4028 §9), 421 for a caller without the PRACK that we want (RFC 3262 §3)."""
+        settings = self.session_timer
+        if settings is not None and too_small(request, settings.min_se):
+            transaction.respond(request.create_response(422, headers=(("Min-SE", str(settings.min_se)),)))
+            return True
+        if self.reliable_provisional == "required" and not {"100rel"} & (request.supported | request.require):
+            transaction.respond(request.create_response(421, headers=(("Require", "100rel"),)))
+            return True
+        return False
 
     def _receive_ack(self, request: Request, flow: Flow) -> None:
         usage = self.dialogs.get(dialog_id_of(request))

@@ -1,7 +1,8 @@
 """INVITE usage: one call as signalling sees it, from the INVITE to the BYE.
 
-What both directions share is here: re-INVITE, other requests within the call, and its end. `flexosip.sip.invite_client` has the
-outgoing call, `flexosip.sip.invite_server` the incoming one. It knows no SDP: bodies are the handler's.
+What both directions share is here: requests within the call, and its end; `flexosip.sip.invite_changes` has its changes.
+`flexosip.sip.invite_client` has the outgoing call, `flexosip.sip.invite_server` the incoming one. It knows no SDP: bodies are the
+handler's.
 
     CALLING -> PROCEEDING --2xx--> (ACCEPTED: incoming, waits for ACK) -> CONFIRMED -> ENDED
           \\        \\-----cancel----> CANCELLING -----------------------------------^
@@ -18,13 +19,17 @@ from typing import TYPE_CHECKING
 from flexosip.errors import LocalProtocolError
 from flexosip.sip.invite_changes import ChangingUsage
 from flexosip.sip.invite_handler import SDP, InviteHandler, InviteState, UsageEnd, check_header
+from flexosip.sip.reliable import RAck, ReliableReceipts, reliable_sequence
+from flexosip.sip.session_timer import SessionTimer
 from flexosip.sip.transaction import TransactionFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.dialog import Dialog
-    from flexosip.sip.message import Request
+    from flexosip.sip.flow import Flow
+    from flexosip.sip.message import Request, Response
     from flexosip.sip.outgoing_request import OutgoingRequest, Result
     from flexosip.sip.server_transaction import ServerTransaction
 
@@ -42,7 +47,13 @@ class InviteUsage(ChangingUsage):
         flow: where it came from or goes; None until that is known.
     """
 
-    __slots__ = ()
+    __slots__ = ("_receipts",)
+
+    def __init__(self, core: UserAgentCore, request: Request, flow: Flow | None) -> None:
+        super().__init__(core, request, flow)
+        self._receipts = ReliableReceipts()
+        if core.session_timer is not None:
+            self.session_timer = SessionTimer(self, core.session_timer)
 
     def find_dialog(self, remote_tag: str) -> Dialog | None:
         """The dialog of this call with that remote tag."""
@@ -105,18 +116,18 @@ class InviteUsage(ChangingUsage):
                 (RFC 3261 §12.2.1.2).
 
         Raises:
-            LocalProtocolError: there is no dialog, or the request has a way of its own (INVITE, BYE, CANCEL, ACK).
+            LocalProtocolError: there is no dialog, or the request has a way of its own (INVITE, UPDATE, BYE, CANCEL, ACK, PRACK).
         """
-        if method in ("INVITE", "BYE", "CANCEL", "ACK"):
+        if method in ("INVITE", "BYE", "CANCEL", "ACK", "UPDATE", "PRACK"):
             raise LocalProtocolError(f"{method} is not sent this way.")
         dialog = self._require_dialog()
-        contact = self.local_contact if method in ("UPDATE", "REFER", "SUBSCRIBE", "NOTIFY") else None
+        contact = self.local_contact if method in ("REFER", "SUBSCRIBE", "NOTIFY") else None
         request = dialog.create_request(method, contact=contact, headers=headers, body=body, content_type=content_type)
 
         def on_final(result: Result) -> None:
             if on_result is not None:
                 self._tell(on_result, result)
-            self._check_alive(result)
+            self.check_alive(result)
 
         self._send(request, on_final)
 
@@ -135,10 +146,18 @@ class InviteUsage(ChangingUsage):
                 transaction.respond(request.create_response(481))
         elif method == "INVITE":
             self._receive_reinvite(request, transaction)
+        elif method == "UPDATE":
+            self._receive_update(request, transaction)
+        elif method == "PRACK":
+            self._receive_prack(request, transaction)
         elif self.handler is not None:
             self._tell(self.handler.on_request, self, request, transaction)
         else:
             transaction.respond(request.create_response(500))
+
+    def _receive_prack(self, request: Request, transaction: ServerTransaction) -> None:
+        """There is no reliable 1xx of ours that this could acknowledge (RFC 3262 §3)."""
+        transaction.respond(request.create_response(481))
 
     def _receive_bye(self, request: Request, transaction: ServerTransaction) -> None:
         """RFC 3261 §15.1.2."""
@@ -174,8 +193,8 @@ class InviteUsage(ChangingUsage):
         # Whatever the answer, the call is over; until it comes a BYE that crosses ours is still answered 200.
         self._send(bye, lambda result: self._drop_dialogs())
 
-    def _send(self, request: Request, on_final: Callable[[Result], None]) -> None:
-        dialog = self._require_dialog()
+    def _send(self, request: Request, on_final: Callable[[Result], None], dialog: Dialog | None = None) -> None:
+        dialog = dialog or self._require_dialog()
         trusted = self.flow.remote[0] if self.flow is not None else None
         outgoing: OutgoingRequest | None = None
 
@@ -187,11 +206,33 @@ class InviteUsage(ChangingUsage):
 
         outgoing = self._core.send_in_dialog(dialog, request, auth=self.auth, on_final=answered, flow=self.flow, trusted=trusted)
 
-    def check_reinvite_result(self, result: Result) -> None:
-        """End the call when a re-INVITE shows that the other side does not know it any more."""
-        self._check_alive(result)
+    def acknowledge_provisional(self, dialog: Dialog, response: Response, rseq: int, body: bytes | None) -> None:
+        """Send the PRACK for a reliable 1xx (RFC 3262 §4); it is repeated by its own transaction."""
+        cseq = response.cseq
+        rack = RAck(rseq, cseq.number, cseq.method)
+        prack = dialog.create_request("PRACK", headers=(("RAck", str(rack)),), body=body or b"", content_type=SDP)
 
-    def _check_alive(self, result: Result) -> None:
+        def on_final(result: Result) -> None:
+            if not 200 <= result.status < 300:
+                # The INVITE is still what decides about the call (RFC 5057 §5.1).
+                logger.info("a PRACK was not accepted: %d %s", result.status, result.reason)
+
+        self._send(prack, on_final, dialog)
+
+    def refresh_by_reinvite(self) -> None:
+        """Have the handler send the present session again."""
+        if self.handler is not None:
+            self._tell(self.handler.on_refresh, self)
+
+    def reinvite_provisional(self, dialog: Dialog, response: Response) -> bool:
+        """Acknowledge a reliable 1xx to a re-INVITE of ours."""
+        rseq = reliable_sequence(response)
+        if rseq is None or not self._receipts.take(response, rseq):
+            return False
+        self.acknowledge_provisional(dialog, response, rseq, None)
+        return True
+
+    def check_alive(self, result: Result) -> None:
         """481, 408 and silence end the call (RFC 3261 §12.2.1.2); a network failure of one request does not."""
         if self.ended or result.status not in (408, 481):
             return
@@ -211,8 +252,11 @@ class InviteUsage(ChangingUsage):
         pending, self._reinvite_transaction = self._reinvite_transaction, None
         if pending is not None:
             pending.respond(pending.request.create_response(487))
-        if self._reinvite is not None:
-            self._reinvite.give_up()
+        for change in (self._reinvite, self._update):
+            if change is not None:
+                change.give_up()
+        if self.session_timer is not None:
+            self.session_timer.stop()
         self._finished()
         if self.companion is not None:
             self.companion.call_ended()
@@ -230,9 +274,12 @@ class InviteUsage(ChangingUsage):
         self.handler = None
         self.state = InviteState.ENDED
         self._stop_answers()
-        reinvite, self._reinvite = self._reinvite, None
-        if reinvite is not None:
-            reinvite.drop()
+        for change in (self._reinvite, self._update):
+            if change is not None:
+                change.drop()
+        self._reinvite = self._update = None
+        if self.session_timer is not None:
+            self.session_timer.stop()
         if self.companion is not None:
             self.companion.drop()
         self._finished()

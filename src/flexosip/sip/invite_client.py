@@ -14,6 +14,7 @@ from flexosip.sip.invite import SDP, InviteState, InviteUsage
 from flexosip.sip.invite_handler import check_header
 from flexosip.sip.message import Response
 from flexosip.sip.outgoing_request import OutgoingRequest
+from flexosip.sip.reliable import reliable_sequence
 from flexosip.sip.transaction import TransactionState
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 class OutgoingInvite(InviteUsage):
     """A call that we make. Arguments as in `UserAgentCore.invite`."""
 
-    __slots__ = ("_ack_sent", "_body", "_cancel_headers", "_cancel_timer", "_contact", "_outgoing", "error")
+    __slots__ = ("_ack_sent", "_body", "_cancel_headers", "_cancel_timer", "_contact", "_next_hop", "_outgoing", "error")
 
     direction = "outgoing"
 
@@ -70,11 +71,18 @@ class OutgoingInvite(InviteUsage):
                 request.headers.add(name, value)
         if core.product is not None and "User-Agent" not in request.headers:
             request.headers.add("User-Agent", core.product)
-        self._outgoing = OutgoingRequest(
-            core,
+        if self.session_timer is not None:
+            for name, value in self.session_timer.invite_headers():
+                request.headers.set(name, value)
+        self._next_hop = next_hop
+        self._outgoing = self._try(request, preferred)
+
+    def _try(self, request: Request, preferred: Flow | None) -> OutgoingRequest:
+        return OutgoingRequest(
+            self._core,
             request,
-            next_hop,
-            auth=auth,
+            self._next_hop,
+            auth=self.auth,
             on_final=self._on_final,
             on_provisional=self._on_provisional,
             prepare=self._prepare,
@@ -98,16 +106,35 @@ class OutgoingInvite(InviteUsage):
     # -- responses ----------------------------------------------------------------------------------------------------
 
     def _on_provisional(self, response: Response) -> None:
+        if self.ended:
+            return
+        dialog = self._early_dialog(response) if response.status > 100 else None
+        rseq = reliable_sequence(response) if dialog is not None else None
+        if rseq is not None and not self._receipts.take(response, rseq):
+            # RFC 3262 §4: repeated, or the one before it is missing.
+            return
         if self.state is InviteState.CANCELLING:
             # Held back until now (RFC 3261 §9.1).
             self._send_cancel()
-            return
-        if self.ended:
+            if dialog is not None and rseq is not None and self.request.body:
+                self.acknowledge_provisional(dialog, response, rseq, None)
             return
         self.state = InviteState.PROCEEDING
-        dialog = self._early_dialog(response) if response.status > 100 else None
+        body: bytes | None = None
         if self.handler is not None:
-            self._tell(self.handler.on_provisional, self, response, dialog)
+            try:
+                body = self.handler.on_provisional(self, response, dialog)
+            except Exception:
+                logger.exception("a handler of a call failed")
+        if dialog is not None and rseq is not None:
+            self.acknowledge_provisional(dialog, response, rseq, body)
+        if response.status == 199 and dialog is not None:
+            self._fork_ended(dialog)
+
+    def _fork_ended(self, dialog: Dialog) -> None:
+        """RFC 6228: that fork was refused; the others go on."""
+        self.early_dialogs.pop(dialog.remote_tag, None)
+        self._core.dialogs.pop(dialog.id, None)
 
     def _early_dialog(self, response: Response) -> Dialog | None:
         """The fork that `response` comes from (RFC 3261 §13.2.2.1); none without a tag."""
@@ -131,12 +158,29 @@ class OutgoingInvite(InviteUsage):
         if isinstance(result, Response):
             if result.status < 300:
                 self._accepted(result)
-            else:
+            elif not self._retry_interval(result):
                 self._rejected(result.status, result.reason, result)
         else:
             # What the network reported says more than the status that stands for it.
             self.error = result.error
             self._rejected(result.status, str(result.error) if result.error is not None else result.reason, None)
+
+    def _retry_interval(self, response: Response) -> bool:
+        """Ask again with a larger session interval: same Call-ID, next CSeq (RFC 4028 §7.3)."""
+        timer = self.session_timer
+        if timer is None or self.ended or self.state is InviteState.CANCELLING or not timer.raise_minimum(response):
+            return False
+        self._drop_early_dialogs()
+        request = self.request.copy()
+        request.headers.remove_first_value("Via")
+        request.headers.set("CSeq", f"{request.cseq.number + 1} INVITE")
+        for name, value in timer.invite_headers():
+            request.headers.set(name, value)
+        self.request = request
+        self.state = InviteState.CALLING
+        self._outgoing = self._try(request, self.flow)
+        self._outgoing.start()
+        return True
 
     def _accepted(self, response: Response) -> None:
         if self.dialog is not None:
@@ -169,6 +213,9 @@ class OutgoingInvite(InviteUsage):
 
     def _acknowledge(self, response: Response, dialog: Dialog, transaction: InviteClientTransaction | None) -> None:
         self.state = InviteState.CONFIRMED
+        self.note_peer(response)
+        if self.session_timer is not None:
+            self.session_timer.answered(response)
         body: bytes | None = None
         understood = True
         if self.handler is not None:

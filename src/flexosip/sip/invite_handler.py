@@ -78,8 +78,9 @@ class Companion(Protocol):
 class InviteHandler(Protocol):
     """Who uses an `InviteUsage`. All calls are synchronous; what they raise is logged and hurts no other call."""
 
-    def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> None:
-        """Outgoing: a 1xx came, in an early dialog unless it is a 100."""
+    def on_provisional(self, usage: InviteUsage, response: Response, dialog: Dialog | None) -> bytes | None:
+        """Outgoing: a 1xx came, in an early dialog unless it is a 100. Returns the body of the PRACK, if there will be one: the answer
+        when a reliable 1xx brought the offer (RFC 3262 §5)."""
 
     def on_accepted(self, usage: InviteUsage, response: Response) -> bytes | None:
         """Outgoing: the 2xx came. Returns the body of the ACK: the answer when the 2xx brought the offer."""
@@ -93,6 +94,13 @@ class InviteHandler(Protocol):
 
     def on_reinvite(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         """The other side changes the session; answer with `usage.answer_reinvite`, at once or later."""
+
+    def on_prack(self, usage: InviteUsage, prack: Request) -> tuple[int, bytes | None]:
+        """Incoming: a reliable 1xx of ours was acknowledged; the body may be the answer to its offer, or a new offer.
+        Returns status and body of the answer to the PRACK."""
+
+    def on_refresh(self, usage: InviteUsage) -> None:
+        """The session timer wants a re-INVITE with the session as it is (RFC 4028 §7.4)."""
 
     def on_request(self, usage: InviteUsage, request: Request, transaction: ServerTransaction) -> None:
         """Another request within the call, INFO for example; `transaction.respond` answers it."""

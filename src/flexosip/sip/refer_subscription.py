@@ -223,7 +223,7 @@ class DialogReferrals:
     def check_call(self, result: Result) -> None:
         """The call ends when the answer to a REFER shows that the other side does not know it any more (RFC 3261 §12.2.1.2)."""
         if self._usage is not None:
-            self._usage.check_reinvite_result(result)
+            self._usage.check_alive(result)
 
     def _receive_notify(self, request: Request, transaction: ServerTransaction) -> None:
         event = Event.of(request.headers)

@@ -290,9 +290,9 @@ class Call:
 
         return {key: wrap(choice) for key, choice in choices.items()}
 
-    def hold(self) -> None:
+    def hold(self, *, inactive: bool = False) -> None:
         """Put the other side on hold."""
-        self._portal.run(self._call.hold())
+        self._portal.run(self._call.hold(inactive=inactive))
 
     def resume(self) -> None:
         """Take it off hold."""

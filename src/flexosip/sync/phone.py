@@ -74,6 +74,11 @@ class Phone(EventVerbs):
         tls_certificate: str | Path | None = None,
         tls_key: str | Path | None = None,
         tls: TlsSettings | None = None,
+        reliable_provisional: str = "off",
+        session_expires: int | None = 1800,
+        min_se: int = 90,
+        max_duration: float | None = None,
+        follow_redirects: bool = True,
     ) -> None:
         # The arguments are those of the asynchronous phone, one for one: a list of them would only be a place for mistakes.
         given = dict(locals())
@@ -213,6 +218,8 @@ class Phone(EventVerbs):
         alert: str | None = None,
         uui: bytes | str | UserToUser | None = None,
         replaces: Call | Replaces | str | None = None,
+        offer: bool = True,
+        max_duration: float | None = None,
     ) -> Call:
         """Call and wait for the answer; use it with `with` to have it hung up at the end of the block.
 
@@ -236,6 +243,8 @@ class Phone(EventVerbs):
                 alert=alert,
                 uui=uui,
                 replaces=taken,
+                offer=offer,
+                max_duration=max_duration,
             )
 
         return self._wrap(self._portal.run(work()))

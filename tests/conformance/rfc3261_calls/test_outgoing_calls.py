@@ -20,7 +20,7 @@ def test_an_invite_carries_contact_allow_and_the_offer_for_the_flow_it_takes() -
     invite = agent.wire.take_request("INVITE")
     assert str(invite.contact) == "<sip:us@192.0.2.1:5060>"
     assert invite.body == OFFER and invite.content_type == "application/sdp"
-    assert {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO"} == invite.allow
+    assert {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE"} == invite.allow
     assert "Supported" not in invite.headers
     assert usage.flow is agent.flow and usage.direction == "outgoing"
 

@@ -202,7 +202,8 @@ async def test_a_refusal_is_a_typed_error(tmp_path: Path, status: str, error: ty
 
 
 async def test_a_redirection_is_not_followed_but_told(tmp_path: Path) -> None:
-    async with Sipp(tmp_path, "uas_redirect", keys={"redirect": "carol@127.0.0.1"}) as sipp, Phone(listen=LISTEN) as phone:
+    keys = {"redirect": "carol@127.0.0.1"}
+    async with Sipp(tmp_path, "uas_redirect", keys=keys) as sipp, Phone(listen=LISTEN, follow_redirects=False) as phone:
         with pytest.raises(CallFailed) as caught:
             await phone.call(f"sip:bob@{sipp.address}", ring_timeout=5)
         assert caught.value.status == 302
