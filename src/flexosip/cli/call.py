@@ -1,6 +1,7 @@
 """Call a phone. Sound files are played in order; digits are pressed from the answer on, beside the playing.
 
 Hangs up when playing and digits are over; exactly at --duration if it is given; with nothing to play or send, when the other side does.
+With --transfer it does not hang up then, but connects the other side to somebody else; with nothing else to do, at once.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--digits", metavar="12#", type=digits, help="keys to press; w waits half a second")
     parser.add_argument("--ring-timeout", metavar="S", type=seconds, help="give up after so many seconds without an answer")
     parser.add_argument("--duration", metavar="S", type=seconds, help="hang up so many seconds after the answer")
+    parser.add_argument("--transfer", metavar="TARGET", help="then let the other side talk to TARGET instead of hanging up")
     add_account_options(parser)
 
 
@@ -70,6 +72,8 @@ async def _converse(call: Call, options: argparse.Namespace, reporter: PhoneRepo
         if options.record is not None:
             recording = call.record(options.record)
         await _talk(call, options)
+        if options.transfer is not None:
+            await call.transfer(options.transfer)
         await call.hangup()
     except CallEnded:
         pass
@@ -89,7 +93,7 @@ async def _talk(call: Call, options: argparse.Namespace) -> None:
     try:
         async with asyncio.timeout_at(None if options.duration is None else answered_at + options.duration):
             await _play_and_press(call, playbacks, options.digits)
-            if options.duration is not None or not (playbacks or options.digits):
+            if options.duration is not None or not (playbacks or options.digits or options.transfer):
                 await call.wait_ended()
     except TimeoutError:
         pass

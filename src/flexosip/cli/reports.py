@@ -135,6 +135,21 @@ class PhoneReporter:
     def _resumed(self, call: Call, event: events.Resumed) -> None:
         self._output.event("resumed", "No longer on hold", call_id=call.id)
 
+    def _transferred(self, call: Call, event: events.Transferred) -> None:
+        words = f"Transferred to {event.target}" + ("" if event.confirmed else " (not confirmed)")
+        self._output.event(
+            "transferred", words, call_id=call.id, target=event.target, status=event.status, confirmed=event.confirmed
+        )
+
+    def _transfer_requested(self, call: Call, event: events.TransferRequested) -> None:
+        words = f"The other side transfers us to {event.target}"
+        self._output.event(
+            "transfer_requested", words, call_id=call.id, target=event.target, referred_by=event.referred_by, new_call_id=event.call.id
+        )
+
+    def _replaced(self, call: Call, event: events.Replaced) -> None:
+        self._output.event("replaced", "Another phone goes on with the call", call_id=call.id, new_call_id=event.call.id)
+
     def _silent(self, call: Call, event: events.MediaSilent) -> None:
         self._output.event("silent", f"Nothing heard for {event.seconds:.0f} s", call_id=call.id, seconds=event.seconds)
 
@@ -164,6 +179,9 @@ _TELLERS: dict[type, Callable[[PhoneReporter, Any, Any], None]] = {
     events.RecordingFinished: PhoneReporter._recorded,
     events.Held: PhoneReporter._held,
     events.Resumed: PhoneReporter._resumed,
+    events.Transferred: PhoneReporter._transferred,
+    events.TransferRequested: PhoneReporter._transfer_requested,
+    events.Replaced: PhoneReporter._replaced,
     events.MediaSilent: PhoneReporter._silent,
     events.Ended: PhoneReporter._ended,
 }

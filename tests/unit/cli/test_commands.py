@@ -86,6 +86,36 @@ def test_the_other_side_may_hang_up_in_the_middle_of_all(bench: Bench) -> None:
     assert bench.err == ""
 
 
+def test_call_transfers_when_it_has_played(bench: Bench) -> None:
+    @contextlib.asynccontextmanager
+    async def two(bench: Bench) -> AsyncIterator[None]:
+        peer = Phone(clock=bench.clock, network=bench.host(PEER), listen=(f"{PEER}:5060",), accept_transfers=True)
+        third = Phone(clock=bench.clock, network=bench.host("10.0.0.3"), listen=("10.0.0.3:5060",))
+        peer.on_call(answering)
+        third.on_call(answering)
+        async with peer, third:
+            yield
+            await asyncio.sleep(3)
+            assert [str(call.remote.uri) for call in peer.calls if call.remote is not None] == ["sip:third@10.0.0.3"]
+
+    play = str(PROMPTS / "off.wav")
+    assert bench.run("call", TARGET, "--play", play, "--transfer", "sip:third@10.0.0.3", "--json", peer=two) == 0
+    names = [event["event"] for event in bench.events]
+    assert names[names.index("answered") :] == ["answered", "playing", "played", "transferred", "ended"]
+    (told,) = bench.told("transferred")
+    assert (told["target"], told["status"], told["confirmed"]) == ("sip:third@10.0.0.3", 200, True)
+    assert bench.run("call", TARGET, "--transfer", "sip:third@10.0.0.3", peer=two) == 0
+    assert "Transferred to sip:third@10.0.0.3\n" in bench.out
+
+
+def test_a_transfer_that_is_refused_is_told_and_the_call_is_ended(bench: Bench) -> None:
+    assert bench.run("call", TARGET, "--transfer", "sip:third@10.0.0.3", "--json", peer=peer_phone(answering)) == 8
+    (error,) = bench.told("error")
+    assert "does not take the transfer" in error["message"] and "405" in error["message"]
+    assert bench.told("ended")[0]["by"] == "local"
+    assert not bench.told("transferred")
+
+
 def test_call_records_both_sides(bench: Bench, tmp_path: Path) -> None:
     async def handler(call: Any) -> None:
         await call.answer()
