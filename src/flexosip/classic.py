@@ -49,7 +49,7 @@ class FlexoSIP:
         """Step 1: open the SIP port. SIGINT, SIGHUP and SIGTERM from now on hang up, unregister and end the program.
 
         Args:
-            transport: `udp` or `tcp`: what requests are sent by; both are listened to.
+            transport: `udp`, `tcp`, `tls`, `ws` or `wss`: what requests are sent by. UDP and TCP are listened to.
             port: 0 takes a free one.
         """
         if self._phone is not None:

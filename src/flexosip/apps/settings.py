@@ -169,6 +169,11 @@ class Table:
             raise self.error(key, "contains a control character (a line break, for example), which is not allowed.")
         return value
 
+    def file_path(self, key: str) -> str | None:
+        """The name of a file: `~` is the home folder, and what is not absolute lies beside the settings. None when the key is missing."""
+        value = self.text(key)
+        return None if value is None else str(self.path.parent / Path(value).expanduser())
+
     def choice(self, key: str, allowed: Sequence[str], default: str) -> str:
         """One of the allowed texts."""
         value = self.text(key, default)

@@ -19,7 +19,7 @@ __all__ = ["AccountOptions", "add_account_options", "config_places", "create_pho
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "auth_user", "realm", "registrar", "proxy",
-    "display_name", "transport", "tls_ca", "listen", "codecs",
+    "display_name", "transport", "tls_ca", "tls_certificate", "tls_key", "listen", "codecs",
 )  # fmt: skip
 
 
@@ -36,6 +36,8 @@ class AccountOptions:
     display_name: str | None = None
     transport: str | None = None
     tls_ca: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
     listen: tuple[str, ...] = ()
     codecs: tuple[str, ...] = ()
 
@@ -47,12 +49,20 @@ def add_account_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--password-file", metavar="F", help="file whose first line is the password (or set FLEXOSIP_PASSWORD)")
     group.add_argument("--auth-user", metavar="U", help="user name for the password, where it differs from the account's")
     group.add_argument("--registrar", metavar="HOST[:PORT]", help="where to register, if not at the account's host")
-    group.add_argument("--proxy", metavar="HOST[:PORT]", help="where to send everything, whatever the account's host resolves to")
+    group.add_argument(
+        "--proxy",
+        metavar="HOST[:PORT]|URL",
+        help="where to send everything (wss://HOST/PATH for a WebSocket), whatever the account's host resolves to",
+    )
     group.add_argument("--transport", choices=TRANSPORTS, help="udp unless told otherwise")
     group.add_argument(
         "--tls-ca", metavar="FILE", help="certificate authority of the server; its certificate must name the account's domain"
     )
-    group.add_argument("--listen", metavar="HOST:PORT", action="append", default=[], help="where to listen; may be repeated")
+    group.add_argument("--tls-cert", metavar="FILE", dest="tls_certificate", help="our own certificate, for servers that ask for one")
+    group.add_argument("--tls-key", metavar="FILE", help="its key, if that is not in the same file")
+    group.add_argument(
+        "--listen", metavar="[T:]HOST:PORT", action="append", default=[], help="where to listen; tls:HOST:PORT and so on; may be repeated"
+    )
     group.add_argument("--codec", metavar="NAME", action="append", default=[], help="codec to offer, best first; may be repeated")
     group.add_argument("--display-name", metavar="TEXT", help="the name that other phones show")
 
@@ -118,7 +128,9 @@ def _account(table: Table) -> AccountOptions:
         proxy=table.text("proxy"),
         display_name=table.text("display_name"),
         transport=table.choice("transport", TRANSPORTS, "udp") if "transport" in table else None,
-        tls_ca=table.text("tls_ca"),
+        tls_ca=table.file_path("tls_ca"),
+        tls_certificate=table.file_path("tls_certificate"),
+        tls_key=table.file_path("tls_key"),
         listen=(listen,) if listen is not None else (),
         codecs=table.texts("codecs"),
     )
@@ -156,7 +168,7 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
         account = accounts[name] if name is not None else AccountOptions()
     changes: dict[str, Any] = {
         key: value
-        for key in ("auth_user", "registrar", "proxy", "transport", "tls_ca", "display_name")
+        for key in ("auth_user", "registrar", "proxy", "transport", "tls_ca", "tls_certificate", "tls_key", "display_name")
         if (value := getattr(options, key)) is not None
     }
     if options.listen:
@@ -168,8 +180,6 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
     elif os.environ.get("FLEXOSIP_PASSWORD"):
         changes["password"] = os.environ["FLEXOSIP_PASSWORD"]
     account = replace(account, **changes)
-    if account.tls_ca is not None:
-        raise ConfigurationError("--tls-ca: this version does not offer TLS.", advice="Use --transport udp or tcp.")
     if account.aor is None and account.password is not None and options.password_file is None:
         # FLEXOSIP_PASSWORD may be set for other commands; a phone without an account needs none
         account = replace(account, password=None)
@@ -189,6 +199,9 @@ def create_phone(account: AccountOptions, **settings: Any) -> Phone:
         "proxy": account.proxy,
         "display_name": account.display_name,
         "transport": account.transport,
+        "tls_ca": account.tls_ca,
+        "tls_certificate": account.tls_certificate,
+        "tls_key": account.tls_key,
     }
     if account.listen:
         told["listen"] = account.listen

@@ -22,7 +22,19 @@ __all__ = ["add_arguments", "read_users", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this command."""
-    parser.add_argument("--listen", metavar="HOST:PORT", action="append", default=[], help="127.0.0.1:5060 unless told; may be repeated")
+    parser.add_argument(
+        "--listen",
+        metavar="[T:]HOST:PORT",
+        action="append",
+        default=[],
+        help="127.0.0.1:5060 unless told, for UDP and TCP; tls:HOST:PORT, ws:, wss: for these; may be repeated",
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate for tls: and wss:, PEM")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key, if that is not in the same file")
+    parser.add_argument("--tls-ca", metavar="FILE", help="authority of the phones' certificates, with --tls-verify-client")
+    parser.add_argument(
+        "--tls-verify-client", choices=("off", "optional", "required"), default="off", help="whether phones must show a certificate"
+    )
     parser.add_argument("--users-file", metavar="F", help="file with NAME:PASSWORD lines")
     parser.add_argument(
         "--user", metavar="NAME:PASSWORD", action="append", default=[], help="a user; may be repeated (others may see it in ps)"
@@ -42,9 +54,11 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
     async def command() -> int:
         from flexosip.cli.reports import tell_addresses
+        from flexosip.net.tls import TlsSettings
         from flexosip.pbx import Pbx
 
-        pbx = Pbx(users, listen=tuple(options.listen) or ("127.0.0.1:5060",))
+        tls = TlsSettings(options.tls_ca, options.tls_cert, options.tls_key, verify_client=options.tls_verify_client)
+        pbx = Pbx(users, listen=tuple(options.listen) or ("127.0.0.1:5060",), tls=tls)
         observe_wire(pbx, options.verbose)
 
         @pbx.on_event

@@ -115,6 +115,7 @@ class SipDriver:
             ConfigurationError: an address is none, or TLS lacks its certificate. MissingExtra: for WebSocket.
             NetworkError: a port is in use, or an address is not ours. Nothing is bound then.
         """
+        self._streams.contexts.check()
         by_default = addresses is None or tuple(addresses) == DEFAULT_LISTEN
         ways: dict[str, tuple[Bind, Unbind]] = {
             "udp": (self._datagrams.open, self._datagrams.close_socket),

@@ -66,6 +66,15 @@ class TlsContexts:
         self._client: tuple[object, ssl.SSLContext] | None = None
         self._server: tuple[object, ssl.SSLContext] | None = None
 
+    def check(self) -> None:
+        """Read the files that are named, so that a mistake is told at the start and not with the first connection.
+
+        Raises:
+            ConfigurationError: a file cannot be used.
+        """
+        if self.settings.ca is not None or self.settings.certificate is not None:
+            self.client()
+
     def client(self) -> ssl.SSLContext:
         """The context for connections that we open. It verifies the chain; names are compared by `CertificateNames`.
 

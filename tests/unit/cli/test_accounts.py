@@ -110,7 +110,6 @@ def test_the_flag_wins_over_the_environment_and_that_over_the_config(tmp_path: P
         ((), CONFIG.replace("[account.home]", "[acount.home]"), "config.toml:3: acount: unknown key. The nearest known key is 'account'"),
         ((), CONFIG.replace('password = "geheim"', 'password_file = "nowhere"'), "config.toml:5: account.home.password_file:"),
         (("--password-file", "nowhere"), "", "nowhere: cannot be read: No such file"),
-        (("--tls-ca", "nowhere"), "", "--tls-ca: this version does not offer TLS"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, words: tuple[str, ...], text: str, sentence: str) -> None:
@@ -118,6 +117,14 @@ def test_mistakes_are_told(tmp_path: Path, words: tuple[str, ...], text: str, se
         resolve(*words, files={tmp_path / "config.toml": text})
     assert sentence in str(caught.value)
     assert "geheim" not in str(caught.value)
+
+
+def test_tls_files_lie_beside_the_config_or_are_given_as_flags(tmp_path: Path) -> None:
+    files = {tmp_path / "config.toml": CONFIG.replace('transport = "tcp"', 'transport = "tls"\ntls_ca = "ca.pem"\ntls_key = "/k.pem"')}
+    account = resolve(files=files)
+    assert (account.transport, account.tls_ca, account.tls_key) == ("tls", str(tmp_path / "ca.pem"), "/k.pem")
+    account = resolve("--tls-ca", "other.pem", "--tls-cert", "own.pem", files=files)
+    assert (account.tls_ca, account.tls_certificate) == ("other.pem", "own.pem")
 
 
 def test_an_empty_password_file_is_a_mistake(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ def create_phone(config: BellConfig, **options: Any) -> Phone:
         "registrar": account.registrar,
         "proxy": account.proxy,
         "transport": account.transport,
+        "tls_ca": account.tls_ca,
+        "tls_certificate": account.tls_certificate,
+        "tls_key": account.tls_key,
         "display_name": account.display_name or (names[0] if names else None),
     }
     if account.listen is not None:

@@ -20,6 +20,7 @@ _PROMPTS = Path(__file__).parent / "prompts"
 _SECTIONS = ("account", "destination", "trigger", "access", "timing", "prompts")
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "registrar", "proxy", "auth_user", "realm", "transport", "display_name", "listen", "codecs",
+    "tls_ca", "tls_certificate", "tls_key",
 )  # fmt: skip
 _TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 _DEFAULT_DURATION = 20.0
@@ -46,6 +47,9 @@ class AccountSettings:
     display_name: str | None = None
     listen: str | None = None
     codecs: tuple[str, ...] = ()
+    tls_ca: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,9 @@ def _account(table: Table | None) -> AccountSettings:
         display_name=table.text("display_name"),
         listen=table.text("listen"),
         codecs=table.texts("codecs"),
+        tls_ca=table.file_path("tls_ca"),
+        tls_certificate=table.file_path("tls_certificate"),
+        tls_key=table.file_path("tls_key"),
     )
 
 
