@@ -341,9 +341,11 @@ class Locator:
         usable = [(target, [ip for ip in addresses if self._speaks(ip)]) for target, addresses in found]
         if not any(addresses for _, addresses in usable):
             raise self._no_socket(found[0][1][0] if found and found[0][1] else wish.uri.host)
+        # As it is now: who fails in the first round must not get a second try at once.
+        failed_before = {(ip, target.port) for target, addresses in usable for ip in addresses if (ip, target.port) in self.dead}
         for dead in (False, True):
             for target, addresses in usable:
-                left = [ip for ip in addresses if (ip, target.port) not in wish.tried and ((ip, target.port) in self.dead) == dead]
+                left = [ip for ip in addresses if (ip, target.port) not in wish.tried and ((ip, target.port) in failed_before) == dead]
                 if left:
                     yield target, left
 

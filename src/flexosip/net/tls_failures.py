@@ -38,7 +38,7 @@ def tls_failure(remote: Address, domain: str | None, error: Exception, *, has_ce
     where = format_address(remote)
     if isinstance(error, ssl.SSLCertVerificationError):
         return _unverified(where if domain is None or domain == remote[0] else f"{domain} ({where})", error)
-    reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    reason: str = getattr(error, "reason", None) or ""
     if any(word in reason for word in _CLIENT_CERTIFICATE_WANTED) and not has_certificate:
         if domain is None:
             return CertificateError(f"{where} showed no certificate, which is required here.", advice="Give the client a certificate.")
