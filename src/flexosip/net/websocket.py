@@ -84,7 +84,7 @@ class WebSocketChannel:
     @property
     def open(self) -> bool:
         """True once both sides have agreed."""
-        return bool(self._protocol.state.name == "OPEN")
+        return not self._refused and self._protocol.state.name == "OPEN"
 
     @property
     def over(self) -> bool:
@@ -199,6 +199,10 @@ class WebSocketChannel:
 
     def _accept(self, request: Any) -> None:
         """Answer the opening: 101 with the sub-protocol, else 400 (RFC 7118 §4.1)."""
+        if self._protocol.parser_exc is not None:
+            # Something that is no frame came in the same piece: the package has given up already.
+            self._refused = True
+            return
         response = self._protocol.accept(request)
         if response.status_code == 101 and self._protocol.subprotocol != _PROTOCOL:
             response = self._protocol.reject(400, "The WebSocket sub-protocol 'sip' is needed (RFC 7118).\n")
