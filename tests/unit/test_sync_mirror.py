@@ -20,9 +20,9 @@ NATIVE_ONLY = {
     # for the library's own rooms, which live in the loop
     AsyncPhone: {
         "account_called", "allow_text", "call_class", "call_ended", "configure_events", "contact", "contact_on", "core",
-        "create_media", "messages",
-        "find_account", "identity_towards", "incoming", "loop", "observe_call_event", "options_status", "registration_changed",
-        "signalling", "standard_headers", "target_uri", "trusts", "wire_observers",
+        "create_media", "drop_events", "find_account", "identity_towards", "incoming", "loop", "messages", "notifiers",
+        "observe_call_event", "options_status", "publications", "registration_changed", "signalling", "standard_headers",
+        "stop_events", "subscriptions", "target_uri", "trusts", "wire_observers",
     },
 }  # fmt: skip
 SYNC_ONLY = {

@@ -63,6 +63,7 @@ async def close_phone(phone: Phone, signalling: Signalling) -> None:
             session.hangup()
         except Exception:
             logger.exception("a call could not be ended in good order")
+    phone.stop_events()
     registered = [account for account in phone.accounts if account.registration is not None]
     unregistered = [phone.loop.create_future() for _ in registered]
     for account, done in zip(registered, unregistered, strict=True):
@@ -85,6 +86,7 @@ async def _release(phone: Phone, signalling: Signalling) -> None:
     try:
         for session in list(phone._sessions):
             session.abandon()
+        phone.drop_events()
         await phone._incoming.end_tasks(phone._closers)
         for account in phone.accounts:
             account.registration = None

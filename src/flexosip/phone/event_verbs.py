@@ -6,17 +6,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, overload
 
+from flexosip.errors import ConfigurationError
+from flexosip.phone.events import Answered, EarlyMedia, Ended, Ringing
 from flexosip.phone.info_packages import checked_packages
 from flexosip.phone.messages import MessageHandler, Messages, send_message
+from flexosip.phone.notifiers import Allow, Notifier, Notifiers, SubscribeHandler
+from flexosip.phone.own_dialogs import own_dialogs
+from flexosip.phone.publishing import PresencePublication, Publications
+from flexosip.phone.subscriptions import Subscription, Subscriptions, subscribe
+from flexosip.phone.watching import MessageWaiting, Watch
 
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
     from flexosip.phone.phone import Phone
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.message import Response
+    from flexosip.sip.presence import Presence
     from flexosip.sip.uri import SipUri
 
 __all__ = ["EventVerbs"]
@@ -33,6 +41,8 @@ class EventVerbs:
     def configure_events(self, core: UserAgentCore) -> None:
         """Serve the core of a phone that starts."""
         core.info_packages = self._info_packages
+        # The table of requests has a line for NOTIFY from the start: servers tell of messages unasked.
+        _ = self.subscriptions
         self.messages.configure(core)
 
     @cached_property
@@ -51,6 +61,33 @@ class EventVerbs:
         phone = self._phone_itself()
         if phone.running:
             phone.core.info_packages = self._info_packages
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """What the phone follows; for rooms of the library."""
+        return Subscriptions(self._phone_itself())
+
+    @cached_property
+    def notifiers(self) -> Notifiers:
+        """What others may follow; for rooms of the library."""
+        return Notifiers(self._phone_itself())
+
+    @cached_property
+    def publications(self) -> Publications:
+        """The presence of the accounts; for rooms of the library."""
+        return Publications(self._phone_itself())
+
+    def stop_events(self) -> None:
+        """The phone closes: unsubscribe, tell subscribers, take presence away; what is then on its way is waited for by the closing."""
+        self.subscriptions.stop_all()
+        self.notifiers.stop_all()
+        self.publications.stop_all()
+
+    def drop_events(self) -> None:
+        """The phone is closed."""
+        self.subscriptions.drop_all()
+        self.notifiers.drop_all()
+        self.publications.drop_all()
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
@@ -94,3 +131,108 @@ class EventVerbs:
             return handler
 
         return register if handler is None else register(handler)
+
+    # -- states elsewhere ---------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        target: str | SipUri,
+        event: str = "message-summary",
+        *,
+        accept: str | tuple[str, ...] | None = None,
+        expires: float = 3600,
+        account: Account | str | None = None,
+    ) -> Subscription:
+        """Follow a state of `target` (RFC 6665): enter or await the `Subscription`, then iterate over its `Notification`s.
+
+        Args:
+            event: the event package, with an id or parameters if need be: `dialog;id=3`.
+            accept: media types of the states that are understood; None: those of `message-summary`, `dialog` and `presence`, any else.
+            expires: seconds to ask for; it is renewed in time. 0 fetches the present state once.
+
+        Raises:
+            SubscriptionFailed, AuthenticationError, NetworkError: when entered: it is refused, and why. Later failures are tried again.
+        """
+        return subscribe(self._phone_itself(), target, event, accept, expires, account)
+
+    def watch(self, target: str | SipUri, *, expires: float = 3600, account: Account | str | None = None) -> Watch:
+        """A lamp for a line (busy lamp field, RFC 4235): enter it, then iterate over its `LineState`s.
+
+        Raises:
+            SubscriptionFailed, AuthenticationError, NetworkError: when entered: it is refused, and why.
+        """
+        return Watch(self._phone_itself(), subscribe(self._phone_itself(), target, "dialog", None, expires, account))
+
+    def message_waiting(
+        self, target: str | SipUri | None = None, *, expires: float = 3600, account: Account | str | None = None
+    ) -> MessageWaiting:
+        """A lamp for a mailbox (RFC 3842): enter it, then iterate over its `MessageSummary`s.
+
+        Args:
+            target: the mailbox; None: that of the account, which may also be told without a subscription.
+
+        Raises:
+            SubscriptionFailed, AuthenticationError, NetworkError: when entered: it is refused, and why.
+        """
+        phone = self._phone_itself()
+        chosen = phone.find_account(account)
+        if target is None and chosen is None:
+            raise ConfigurationError("message_waiting(): name the mailbox, this phone has no account that could have one.")
+        box = target if target is not None or chosen is None else chosen.aor
+        assert box is not None
+        subscription = subscribe(phone, box, "message-summary", None, expires, account)
+        return MessageWaiting(phone, subscription, chosen if target is None else None)
+
+    # -- states of our own --------------------------------------------------------------------------------------------
+
+    def on_subscribe(self, event: str) -> Callable[[SubscribeHandler], SubscribeHandler]:
+        """Decorator: `handler(subscription)` gets each `IncomingSubscription` to that event package; it may be `async def`.
+
+        It tells states with `notify`, or refuses with `reject`; what it has not decided when it returns is accepted. Without any
+        handler or notifier SUBSCRIBE is refused.
+        """
+
+        def register(handler: SubscribeHandler) -> SubscribeHandler:
+            self.notifiers.handle(event, handler)
+            return handler
+
+        return register
+
+    def notifier(self, event: str, *, allow: Allow | None = None) -> Notifier:
+        """Tell a state to all who subscribe to it: `dialog` is told by the phone itself, others with `Notifier.update`.
+
+        `dialog` tells with whom this phone speaks, and what taking its calls over needs: think of who may know.
+
+        Args:
+            allow: `allow(subscription)` decides who may know; None: everybody whose requests are answered at all (`accept_from`).
+        """
+        phone = self._phone_itself()
+        build = partial(own_dialogs, phone) if event == "dialog" else None
+        notifier = Notifier(event, self.notifiers.own_type(event), allow, build)
+        self.notifiers.handle(event, notifier.receive)
+        if event == "dialog":
+            phone.on_call_event(lambda call, happened: notifier.tell() if isinstance(happened, _TOLD) else None)
+        return notifier
+
+    async def publish_presence(
+        self,
+        state: bool | Presence,
+        *,
+        note: str | None = None,
+        activity: str | None = None,
+        expires: float = 3600,
+        account: Account | str | None = None,
+    ) -> PresencePublication:
+        """Publish the presence of an account at its server (RFC 3903) and wait until it is there; it is renewed in time.
+
+        Args:
+            state: True reachable, False not, or a whole `Presence`.
+            note: text for people. activity: a word of RFC 4480 such as `on-the-phone`, `away`, `busy`, `meeting`.
+
+        Raises:
+            PublicationFailed, AuthenticationError, NetworkError: the server does not take it, and why.
+        """
+        return await self.publications.publish(state, note, activity, expires, account)
+
+
+_TOLD = (Answered, Ended, Ringing, EarlyMedia)

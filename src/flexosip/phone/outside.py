@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flexosip.errors import AuthenticationError, FlexosipError, InvalidState, NetworkError, RequestFailed, ServerUnreachable
 from flexosip.phone.calling import next_hop
 from flexosip.sip.headers import NameAddr
-from flexosip.sip.message import Request, Response, new_request
+from flexosip.sip.message import Request, new_request
 from flexosip.sip.transaction import TransactionFailure
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flexosip.phone.phone import Phone
     from flexosip.sip.digest import DigestClient
     from flexosip.sip.flow import Flow
+    from flexosip.sip.headers import Headers
     from flexosip.sip.outgoing_request import Result
     from flexosip.sip.uri import SipUri
 
@@ -111,27 +112,28 @@ async def send(phone: Phone, request: Request, route: Route) -> Result:
             outgoing.stop()
 
 
-def failure(kind: type[F], what: str, status: int, reason: str, response: Response | None, error: Exception | None = None) -> FlexosipError:
+def failure(
+    kind: type[F], what: str, status: int, reason: str, *, answered: bool, headers: Headers | None = None, error: Exception | None = None
+) -> FlexosipError:
     """The error that fits a final status, our own time-out (408) or network failure (503) of a request.
 
     Args:
         kind: for refusals. what: the subject of the sentence: "The message to sip:b@host".
-        response: None when none came.
+        answered: False when 408 or 503 is our own finding. headers: of the response. error: what the network reported.
     """
     if isinstance(error, FlexosipError):
         return error
-    if response is None and status == 408:
+    if not answered and status == 408:
         return ServerUnreachable(f"{what} got no answer.")
-    if response is None and status == 503:
+    if not answered and status == 503:
         return NetworkError(f"{what} cannot get through: {str(error or reason).rstrip('.')}.")
     if status in (401, 407):
         return AuthenticationError(f"{what} was refused: the credentials are wrong ({status}).", status=status, reason=reason)
-    headers = response.headers if response is not None else None
     return kind(f"{what} failed: {status} {reason}".rstrip() + ".", status=status, reason=reason, headers=headers)
 
 
 def result_failure(kind: type[F], what: str, result: Result) -> FlexosipError:
     """The error for a final result that is no 2xx."""
     if isinstance(result, TransactionFailure):
-        return failure(kind, what, result.status, result.reason, None, result.error)
-    return failure(kind, what, result.status, result.reason, result)
+        return failure(kind, what, result.status, result.reason, answered=False, error=result.error)
+    return failure(kind, what, result.status, result.reason, answered=True, headers=result.headers)

@@ -94,6 +94,15 @@ class NotifierSubscription:
         """True if only the present state is wanted (Expires 0, RFC 6665 §4.4.3)."""
         return self.request.expires == 0
 
+    @property
+    def source(self) -> str:
+        """The address that the latest SUBSCRIBE came from."""
+        return self._flow.remote[0]
+
+    def accept_pending(self) -> None:
+        """Accept it while it is not decided yet whether the subscriber may know."""
+        self.accept(pending=True)
+
     def accept(self, body: bytes = b"", content_type: str | None = None, *, pending: bool = False) -> None:
         """Answer 200 and send the first NOTIFY at once (RFC 6665 §4.2.1.2); harmless when decided already.
 

@@ -6,18 +6,26 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 from flexosip.phone.messages import Message
+from flexosip.phone.notifiers import Allow
+from flexosip.phone.notifiers import IncomingSubscription as AsyncIncomingSubscription
 from flexosip.sync.call import HeaderArgument
+from flexosip.sync.subscriptions import IncomingSubscription, MessageWaiting, Notifier, PresencePublication, Subscription, Watch
 
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
     from flexosip.phone.phone import Phone as AsyncPhone
+    from flexosip.phone.subscriptions import Subscription as AsyncSubscription
+    from flexosip.phone.watching import MessageWaiting as AsyncMessageWaiting
+    from flexosip.phone.watching import Watch as AsyncWatch
     from flexosip.sip.message import Response
+    from flexosip.sip.presence import Presence
     from flexosip.sip.uri import SipUri
     from flexosip.sync.portal import Portal
 
 __all__ = ["EventVerbs"]
 
 MessageHandler = Callable[[Message], Any]
+SubscribeHandler = Callable[[IncomingSubscription], Any]
 
 
 class EventVerbs:
@@ -25,6 +33,7 @@ class EventVerbs:
 
     if TYPE_CHECKING:
         _phone: AsyncPhone
+        _portal_or_none: Portal | None
 
         @property
         def _portal(self) -> Portal: ...
@@ -71,3 +80,89 @@ class EventVerbs:
             return handler
 
         return register if handler is None else register(handler)
+
+    # -- states elsewhere ---------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        target: str | SipUri,
+        event: str = "message-summary",
+        *,
+        accept: str | tuple[str, ...] | None = None,
+        expires: float = 3600,
+        account: Account | str | None = None,
+    ) -> Subscription:
+        """Follow a state of `target` and wait for the first notification; then iterate over the `Subscription`.
+
+        Raises:
+            SubscriptionFailed, AuthenticationError, NetworkError: it is refused, and why.
+        """
+
+        async def work() -> AsyncSubscription:
+            return await self._phone.subscribe(target, event, accept=accept, expires=expires, account=account)
+
+        return Subscription(self._portal, self._portal.run(work()))
+
+    def watch(self, target: str | SipUri, *, expires: float = 3600, account: Account | str | None = None) -> Watch:
+        """A lamp for a line (busy lamp field, RFC 4235); iterate over it for the changes.
+
+        Raises:
+            SubscriptionFailed, AuthenticationError, NetworkError: it is refused, and why.
+        """
+
+        async def work() -> AsyncWatch:
+            return await self._phone.watch(target, expires=expires, account=account)
+
+        return Watch(self._portal, self._portal.run(work()))
+
+    def message_waiting(
+        self, target: str | SipUri | None = None, *, expires: float = 3600, account: Account | str | None = None
+    ) -> MessageWaiting:
+        """A lamp for a mailbox (RFC 3842); iterate over it for the changes.
+
+        Raises:
+            SubscriptionFailed, AuthenticationError, NetworkError: it is refused, and why.
+        """
+
+        async def work() -> AsyncMessageWaiting:
+            return await self._phone.message_waiting(target, expires=expires, account=account)
+
+        return MessageWaiting(self._portal, self._portal.run(work()))
+
+    # -- states of our own --------------------------------------------------------------------------------------------
+
+    def on_subscribe(self, event: str) -> Callable[[SubscribeHandler], SubscribeHandler]:
+        """Decorator: `handler(subscription)` runs in a thread of its own for each `IncomingSubscription` to that event package."""
+
+        def register(handler: SubscribeHandler) -> SubscribeHandler:
+            async def run(subscription: AsyncIncomingSubscription) -> None:
+                await self._portal.in_thread(handler, IncomingSubscription(self._portal, subscription))
+
+            self._phone.on_subscribe(event)(run)
+            return handler
+
+        return register
+
+    def notifier(self, event: str, *, allow: Allow | None = None) -> Notifier:
+        """Tell a state to all who subscribe to it; `allow` is asked in the phone's thread and must not block."""
+        portal = self._portal_or_none
+        make = self._phone.notifier
+        native = make(event, allow=allow) if portal is None else portal.call(make, event, allow=allow)
+        return Notifier(lambda: self._portal_or_none, native)
+
+    def publish_presence(
+        self,
+        state: bool | Presence,
+        *,
+        note: str | None = None,
+        activity: str | None = None,
+        expires: float = 3600,
+        account: Account | str | None = None,
+    ) -> PresencePublication:
+        """Publish the presence of an account at its server (RFC 3903) and wait until it is there.
+
+        Raises:
+            PublicationFailed, AuthenticationError, NetworkError: the server does not take it, and why.
+        """
+        work = self._phone.publish_presence(state, note=note, activity=activity, expires=expires, account=account)
+        return PresencePublication(self._portal, self._portal.run(work))
