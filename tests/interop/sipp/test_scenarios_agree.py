@@ -29,6 +29,7 @@ PAIRS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("uac_delayed_offer", "uas_answer", {"seconds": 0.5}, {}),
     ("uac_serve", "uas_hold", {}, {}),
     ("uac_expect", "uas_refuse", {}, {"words": {"STATUS": "486 Busy Here"}}),
+    ("uac_refer", "uas_referred", {"keys": {"refer_to": "sip:third@192.0.2.3"}}, {"words": {"STATUS": "200 OK"}}),
     ("uac_no_codec", "uas_refuse", {}, {"words": {"STATUS": "488 Not Acceptable Here"}}),
 ]
 WITHOUT_RETRANSMISSION = [
