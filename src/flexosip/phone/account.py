@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -20,6 +20,7 @@ from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from flexosip.phone.phone import Phone
+    from flexosip.phone.session import CallSession
     from flexosip.sip.flow import Flow
     from flexosip.sip.message import Request
 
@@ -88,6 +89,7 @@ class Account:
         caller_id: the number that calls show, where it is not the account's address.
         identity_policy: where the provider wants that number: `from`, `ppi`, `pai`, `rpid`, `diversion`, or an `IdentityPolicy`, which
             also says how calls are made anonymous.
+        max_calls: lines of this account, in both directions; None: no limit of its own.
         pickup_code: what is dialled before an extension to take its ringing call, for example `*8` or `**`; see `Phone.pickup`.
     """
 
@@ -107,6 +109,7 @@ class Account:
         register: bool = True,
         caller_id: str | None = None,
         identity_policy: IdentityPolicy | str = "from",
+        max_calls: int | None = None,
         pickup_code: str | None = None,
     ) -> None:
         check_transport(transport)
@@ -120,6 +123,7 @@ class Account:
         self.aor = parse_aor(aor)
         self.display_name = display_name
         self.caller_id = caller_id
+        self.max_calls = max_calls
         self.identity_policy = IdentityPolicy.of(identity_policy)
         if caller_id is not None:
             caller_address(caller_id, self, self.identity)
@@ -218,6 +222,10 @@ class Account:
         return (host == self.aor.host and port in (None, self.aor.port)) or (
             registrar is not None and host == registrar.host and port == registrar.port
         )
+
+    def busy(self, sessions: Iterable[CallSession]) -> bool:
+        """Whether all lines of the account are in use."""
+        return self.max_calls is not None and sum(session.account is self for session in sessions) >= self.max_calls
 
     def contact(self, flow: Flow) -> NameAddr:
         """Our Contact as seen through `flow` (RFC 3261 §8.1.1.8)."""

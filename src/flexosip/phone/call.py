@@ -13,10 +13,11 @@ from flexosip.audio.tones import named_tone
 from flexosip.errors import CallEnded, ConfigurationError, InvalidState, NoAnswer
 from flexosip.ivr import collect, menu
 from flexosip.phone.audio_stream import AudioStream
+from flexosip.phone.availability import answer_mode_headers
+from flexosip.phone.call_facts import CallFacts
 from flexosip.phone.digits import DigitReader
 from flexosip.phone.endings import HeaderArgument, RedirectTarget, own_headers, reason_headers, redirect_headers, retry_headers
 from flexosip.phone.events import CallEnd, CallEvent, CallState
-from flexosip.phone.identity import call_identity
 from flexosip.phone.info_packages import InfoHandler, info_headers
 from flexosip.phone.messages import send_in_call
 from flexosip.phone.playback import Playback, Recording
@@ -25,15 +26,13 @@ from flexosip.phone.transfer_values import referred_by
 from flexosip.phone.transferring import transfer
 from flexosip.phone.values import checked_text, header_pairs
 from flexosip.sip.reason import status_of_cause
-from flexosip.sip.user_to_user import UserToUser, parse_user_to_user
+from flexosip.sip.user_to_user import UserToUser
 
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
-    from flexosip.phone.account import Account
     from flexosip.phone.session import CallSession
     from flexosip.phone.transfer_values import TransferHandler, TransferResult
-    from flexosip.sip.headers import Headers, NameAddr
-    from flexosip.sip.identity import Identity
+    from flexosip.sip.headers import NameAddr
 
 __all__ = ["Call"]
 
@@ -44,7 +43,7 @@ _HANGUP_WAIT = 2.0
 _DIGITS = re.compile(r"[0-9*#A-Da-d,wWpP ]*\Z")
 
 
-class Call:
+class Call(CallFacts):
     """One call, made by `Phone.call`, `Phone.dial` or handed to `Phone.on_call`.
 
     `await call` dials and waits for the answer; `async with call` does the same and hangs up at the end of the block,
@@ -52,119 +51,9 @@ class Call:
     """
 
     def __init__(self, session: CallSession, dial: Callable[[], None] | None = None, ring_timeout: float | None = None) -> None:
-        self._session = session
+        super().__init__(session)
         self._dial = dial
         self._ring_timeout = ring_timeout
-
-    # -- what is known of it ------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """The Call-ID; "" before it is dialled."""
-        usage = self._session.usage
-        return usage.request.call_id if usage is not None else ""
-
-    @property
-    def state(self) -> CallState:
-        """`new`, `calling`, `ringing`, `answered` or `ended`."""
-        return self._session.state
-
-    @property
-    def direction(self) -> str:
-        """`outgoing` or `incoming`."""
-        return self._session.direction
-
-    @property
-    def remote(self) -> NameAddr | None:
-        """The other side: `.uri`, `.display_name`. What it claims; see the transport for what is proved."""
-        usage = self._session.usage
-        if usage is None:
-            return None
-        return usage.request.to if self.direction == "outgoing" else usage.request.from_
-
-    @property
-    def identity(self) -> Identity | None:
-        """Who is at the other end: number, name, by whom the call was diverted, and what of it a trusted server vouches for.
-
-        None before the call is dialled. It can change while the call lasts (`IdentityChanged`).
-        """
-        return call_identity(self._session)
-
-    @property
-    def local(self) -> NameAddr | None:
-        """Our side of the call."""
-        usage = self._session.usage
-        if usage is None:
-            return None
-        return usage.request.from_ if self.direction == "outgoing" else usage.request.to
-
-    @property
-    def account(self) -> Account | None:
-        """The account that calls or is called."""
-        return self._session.account
-
-    @property
-    def headers(self) -> Headers | None:
-        """Headers of the other side: the INVITE of an incoming call, the latest response to an outgoing one."""
-        usage = self._session.usage
-        if self.direction == "incoming":
-            return usage.request.headers if usage is not None else None
-        response = self._session.response
-        return response.headers if response is not None else None
-
-    @property
-    def response_headers(self) -> Headers | None:
-        """Headers of the final response to a call that we made, 200 or a refusal; None before it has come."""
-        response = self._session.response
-        return response.headers if response is not None and response.status >= 200 else None
-
-    @property
-    def user_to_user(self) -> tuple[UserToUser, ...]:
-        """What the other side's program has sent along: with its INVITE or its response, then with its BYE (RFC 7433)."""
-        return parse_user_to_user(self.headers) + parse_user_to_user(self._session.end_headers)
-
-    @property
-    def codec(self) -> str | None:
-        """Name of the codec we send with, for example `PCMA`; None before sound is agreed."""
-        media = self._session.media
-        return media.codec_name if media is not None and media.configured else None
-
-    @property
-    def started_at(self) -> float | None:
-        """When it was dialled or came in: seconds of the loop's clock."""
-        return self._session.started_at
-
-    @property
-    def answered_at(self) -> float | None:
-        """When it was answered: seconds of the loop's clock."""
-        return self._session.answered_at
-
-    @property
-    def ended_at(self) -> float | None:
-        """When it ended: seconds of the loop's clock."""
-        return self._session.ended_at
-
-    @property
-    def duration(self) -> float:
-        """Seconds since the answer, up to the end."""
-        session = self._session
-        if session.answered_at is None:
-            return 0.0
-        return (session.ended_at if session.ended_at is not None else session.loop.time()) - session.answered_at
-
-    @property
-    def end(self) -> CallEnd | None:
-        """Who ended it and why; None while it lasts."""
-        return self._session.end
-
-    @property
-    def held(self) -> bool:
-        """True while the other side holds us."""
-        return self._session.changes.held
-
-    def __repr__(self) -> str:
-        other = self.remote
-        return f"<Call {self.direction} {other.uri if other is not None else '?'} {self.state}>"
 
     # -- making it ----------------------------------------------------------------------------------------------------
 
@@ -256,7 +145,7 @@ class Call:
         self._session.progress(own_headers(headers, uui))
 
     async def answer(self, *, headers: HeaderArgument = None, uui: bytes | str | UserToUser | None = None) -> None:
-        """Answer, and return when the caller's ACK proves that the call is up.
+        """Answer, and return when the caller's ACK proves that the call is up. One that the phone answers by itself is only waited for.
 
         Args:
             headers: headers of your own. uui: up to 128 octets for the other program (RFC 7433); text goes as UTF-8.
@@ -264,7 +153,9 @@ class Call:
         Raises:
             CallEnded: the caller gave up. MediaError: no common codec (the caller gets 488).
         """
-        self._session.accept(own_headers(headers, uui))
+        pairs = own_headers(headers, uui)
+        if not self._session.answered_itself:
+            self._session.accept((*answer_mode_headers(self._session), *pairs))
         await self.wait_answered()
 
     async def reject(

@@ -110,6 +110,8 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
     hop, ours = next_hop(phone, uri, account)
     if phone.max_calls is not None and len(phone._sessions) >= phone.max_calls:
         raise InvalidState(f"All {phone.max_calls} lines of this phone are in use.")
+    if account is not None and account.busy(phone._sessions):
+        raise InvalidState(f"All {account.max_calls} lines of {account.aor} are in use.")
     phone.check_outgoing(uri)
     own = account.identity if account is not None else phone.identity_towards(uri)
     identity = outgoing_identity(account, own, options.caller_id, options.anonymous, ours=ours)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flexosip.errors import ConfigurationError, InvalidState
 from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account, account_called, parse_aor
+from flexosip.phone.availability import Availability, receive_call
 from flexosip.phone.call import Call
 from flexosip.phone.call_policy import CallFuse, CallPolicy
 from flexosip.phone.call_rules import CallRules
@@ -83,6 +84,12 @@ class Phone(EventVerbs):
             blocked. A call on hold is spared. None: never.
         trusted_peers: addresses and networks, besides the servers of our accounts, whose word on who calls is believed (RFC 3325).
         max_calls: more calls at once are refused with 486; None: no limit.
+        do_not_disturb: True: no call rings, callers get 480; or the status for them: 480, 486, 600 or 603.
+        call_waiting: False: 486 for who calls while there is another call.
+        busy_reason: the phrase of such a 486, for people.
+        ring_timeout: seconds after which a call that came in and was neither answered nor refused gets 480; None: never.
+        auto_answer: which calls that ask for it are answered by the phone itself (intercom: Answer-Mode, Call-Info, Alert-Info): `off`,
+            `trusted`, from our servers and `trusted_peers`, or `any`.
         user_agent: text of the User-Agent header.
         accept_transfers: whether the other side of a call may send us to somebody else (REFER). False: refused. True: we call whom it
             names. Or a function of a `TransferRequest`, which is asked about requests from outside of calls too; see `on_refer`.
@@ -129,6 +136,11 @@ class Phone(EventVerbs):
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
+        do_not_disturb: bool | int = False,
+        call_waiting: bool = True,
+        busy_reason: str | None = None,
+        ring_timeout: float | None = 180.0,
+        auto_answer: str = "off",
         accept_transfers: bool | TransferHandler = False,
         accept_replaces: bool | str | ReplaceHandler = "auto",
         tls_ca: str | Path | None = None,
@@ -149,6 +161,7 @@ class Phone(EventVerbs):
         self.user_agent = checked_text(user_agent, "user_agent") if user_agent is not None else None
         self.rules = CallRules(reliable_provisional, session_expires, min_se, max_duration, follow_redirects)
         self.media_ports, self.media_timeout, self.max_calls = media_ports, media_timeout, max_calls
+        self.availability = Availability(do_not_disturb, call_waiting, busy_reason, ring_timeout, auto_answer)
         network = network.host() if hasattr(network, "host") else network
         self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
         self.requests, self.transfers = RequestTable(), Transfers(self, accept_transfers, accept_replaces)
@@ -473,6 +486,15 @@ class Phone(EventVerbs):
         """
         return pick_up(self, target, account, ring_timeout)
 
+    @property
+    def do_not_disturb(self) -> bool | int:
+        """True, or the status for callers, while no call shall ring; it can be set at any time."""
+        return self.availability.do_not_disturb
+
+    @do_not_disturb.setter
+    def do_not_disturb(self, value: bool | int) -> None:
+        self.availability.do_not_disturb = self.availability.checked(value)
+
     # -- being called -------------------------------------------------------------------------------------------------
 
     def on_call(self, handler: CallHandler) -> CallHandler:
@@ -504,9 +526,8 @@ class Phone(EventVerbs):
 
     def options_status(self, request: Request, flow: Flow) -> int:
         """What an INVITE would get now, as the answer to OPTIONS (RFC 3261 §11.2)."""
-        if self.max_calls is not None and len(self._sessions) >= self.max_calls:
-            return 486
-        return 200
+        refusal = self.availability.refusal(self, self.account_called(request, flow))
+        return refusal[0] if refusal is not None else 200
 
     def trusts(self, flow: Flow) -> bool:
         """Whether what comes over `flow` comes from the server of one of our accounts, see `Account.trusts`."""
@@ -530,17 +551,8 @@ class Phone(EventVerbs):
             # Our BYE, INFO or re-INVITE may be challenged as well; who calls us directly gets no answer to a challenge.
             usage.auth = account.digest
         session.started_at = self.loop.time()
-        if receive_replacing(self, usage, session):
-            return
-        if not self._incoming.wanted:
-            usage.reject(480)
-            return
-        if self.max_calls is not None and len(self._sessions) >= self.max_calls:
-            usage.reject(486)
-            return
-        call = self.call_class(session)
-        self._sessions[session] = session.call = call
-        self._incoming.put(call)
+        if not receive_replacing(self, usage, session):
+            receive_call(self, usage, session)
 
     # -- observers ----------------------------------------------------------------------------------------------------
 

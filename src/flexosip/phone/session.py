@@ -33,6 +33,7 @@ from flexosip.sip.reason import parse_reasons
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from flexosip.phone.media_session import MediaSession
     from flexosip.phone.phone import Phone
     from flexosip.phone.redirects import Redirects
+    from flexosip.sip.answer_mode import AnswerRequest
     from flexosip.sip.dialog import Dialog
     from flexosip.sip.headers import Headers
     from flexosip.sip.identity import Identity
@@ -98,7 +100,7 @@ class CallSession(SessionEvents):
         self._limit: asyncio.TimerHandle | None = None
         self._finished = False
         self._given_up = False
-        self._own_end: CallEnd | None = None
+        self.own_end: CallEnd | None = None
         self._silent_early = False
         self.info_handler: InfoHandler | None = None
         """Gets the INFOs that are no digits."""
@@ -106,6 +108,16 @@ class CallSession(SessionEvents):
         """Outgoing: the other phone has rung (180), or is heard before it answers (183): many gateways ring in that sound only."""
         self.accepted = False
         """Incoming: our 200 is out."""
+        self.answer_request: AnswerRequest | None = None
+        """Incoming: how the caller wants to be answered; see `flexosip.phone.availability`."""
+        self.auto_answer: float | None = None
+        """Incoming: seconds after which the phone answers by itself."""
+        self.answered_itself = False
+        self._deadlines: list[asyncio.TimerHandle] = []
+
+    def call_later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do something after `seconds`, unless the call has ended by then."""
+        self._deadlines.append(self.loop.call_later(seconds, work))
 
     def emit(self, event: CallEvent) -> None:
         """Keep `event` for readers and tell the phone's observers."""
@@ -162,7 +174,7 @@ class CallSession(SessionEvents):
         self.emit(Answered(self.answered_at, self.media.codec_name))
 
     def _too_long(self) -> None:
-        self._own_end = CallEnd("local", 200, f"The call has lasted {self.max_duration:g} seconds, the longest it may")
+        self.own_end = CallEnd("local", 200, f"The call has lasted {self.max_duration:g} seconds, the longest it may")
         self.hangup()
 
     def on_rejected(self, usage: InviteUsage, status: int, reason: str, response: Response | None) -> None:
@@ -291,7 +303,7 @@ class CallSession(SessionEvents):
     def end_as(self, end: CallEnd) -> None:
         """Hang up; `end` is what the call then says of it."""
         if self.end is None:
-            self._own_end = end
+            self.own_end = end
             self.hangup()
 
     def silent(self, seconds: float) -> None:
@@ -301,7 +313,7 @@ class CallSession(SessionEvents):
             self._silent_early = True
             return
         reason = f"No packet for {seconds:.0f} seconds"
-        self._own_end = CallEnd("timeout", 408, reason)
+        self.own_end = CallEnd("timeout", 408, reason)
         self.hangup((("Reason", f'SIP;cause=408;text="{reason}"'),))
 
     def abandon(self) -> None:
@@ -328,8 +340,10 @@ class CallSession(SessionEvents):
         # RFC 3326 §3.1: the proxy tells with cause 200 that another phone took the call.
         elsewhere = self.answered_at is None and any(known.protocol.upper() == "SIP" and known.cause == 200 for known in reasons)
         text = next((known.text for known in reasons if known.text), reason)
-        self.end = self._own_end or CallEnd(by, status, text, q850, elsewhere)
+        self.end = self.own_end or CallEnd(by, status, text, q850, elsewhere)
         self.ended_at = self.loop.time()
+        for deadline in self._deadlines:
+            deadline.cancel()
         self.state = CallState.ENDED
         self.digits.close(self.end)
         if self._limit is not None:

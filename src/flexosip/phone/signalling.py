@@ -104,6 +104,7 @@ class Signalling:
         core.options_status = phone.options_status
         core.product = phone.user_agent
         phone.rules.configure(core)
+        core.supported |= {"answermode", "from-change", "uui"}
         phone.requests.attach(core)
         phone.transfers.attach(core)
         phone.configure_events(core)

@@ -24,7 +24,7 @@ _ALERT = re.compile(
     r"info[ \t]*=[ \t]*\"?(?:alert-autoanswer|auto-?answer|ring-?answer|intercom)\"?[ \t]*(?=[;,]|$)|^\"?(?:auto|ring)[ -]?answer\"?$",
     re.IGNORECASE,
 )
-_DELAY = re.compile(r";[ \t]*delay[ \t]*=[ \t]*\"?([0-9]{1,4})\"?[ \t]*(?=[;,]|$)", re.IGNORECASE)
+_DELAY = re.compile(r";[ \t]*delay[ \t]*=[ \t]*\"?([0-9]{1,4}(?:\.[0-9]{1,3})?)\"?[ \t]*(?=[;,]|$)", re.IGNORECASE)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"\x7f]+")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

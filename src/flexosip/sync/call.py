@@ -97,6 +97,11 @@ class Call:
         return self._call.user_to_user
 
     @property
+    def auto_answer(self) -> float | None:
+        """Seconds after which the phone answers by itself."""
+        return self._call.auto_answer
+
+    @property
     def codec(self) -> str | None:
         """Name of the codec."""
         return self._call.codec

@@ -68,6 +68,11 @@ class Phone(EventVerbs):
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
+        do_not_disturb: bool | int = False,
+        call_waiting: bool = True,
+        busy_reason: str | None = None,
+        ring_timeout: float | None = 180.0,
+        auto_answer: str = "off",
         accept_transfers: bool | TransferHandler = False,
         accept_replaces: bool | str | ReplaceHandler = "auto",
         tls_ca: str | Path | None = None,
@@ -298,6 +303,15 @@ class Phone(EventVerbs):
             return await self._phone.pickup(target, account=account, ring_timeout=ring_timeout)
 
         return self._wrap(self._portal.run(work()))
+
+    @property
+    def do_not_disturb(self) -> bool | int:
+        """True, or the status for callers, while no call shall ring; it can be set at any time."""
+        return self._phone.do_not_disturb
+
+    @do_not_disturb.setter
+    def do_not_disturb(self, value: bool | int) -> None:
+        self._phone.do_not_disturb = value
 
     # -- being called -------------------------------------------------------------------------------------------------
 
