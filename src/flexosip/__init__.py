@@ -50,8 +50,10 @@ if TYPE_CHECKING:
     from flexosip.ivr.collect import Digits as Digits
     from flexosip.net.tls import TlsSettings as TlsSettings
     from flexosip.phone.account import Account as Account
+    from flexosip.phone.availability import Availability as Availability
     from flexosip.phone.call import Call as Call
     from flexosip.phone.call_policy import CallPolicy as CallPolicy
+    from flexosip.phone.caller_id import IdentityPolicy as IdentityPolicy
     from flexosip.phone.callers import Callers as Callers
     from flexosip.phone.events import CallEnd as CallEnd
     from flexosip.phone.limits import Limits as Limits
@@ -103,7 +105,9 @@ _HOMES = {
     "flexosip.ivr.collect": ("Digits",),
     "flexosip.net.tls": ("TlsSettings",),
     "flexosip.phone.account": ("Account",),
+    "flexosip.phone.availability": ("Availability",),
     "flexosip.phone.call": ("Call",),
+    "flexosip.phone.caller_id": ("IdentityPolicy",),
     "flexosip.phone.call_policy": ("CallPolicy",),
     "flexosip.phone.callers": ("Callers",),
     "flexosip.phone.events": ("CallEnd",),

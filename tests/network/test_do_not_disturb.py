@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flexosip import Busy, Call, ConfigurationError, InvalidState, Phone
+from flexosip import Availability, Busy, Call, ConfigurationError, InvalidState, Phone
 from tests.network.stage import PEER, RawPeer, World, sdp, settle
 
 
@@ -48,7 +48,7 @@ def test_nothing_rings_while_it_is_set(value: bool | int, status: int) -> None:
 @pytest.mark.parametrize("value", [404, "yes", 2, None])
 def test_it_is_a_switch_or_a_status(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="do_not_disturb"):
-        Phone(do_not_disturb=value)
+        Availability(do_not_disturb=value)
     phone = Phone()
     with pytest.raises(ConfigurationError, match="do_not_disturb"):
         phone.do_not_disturb = value
@@ -62,7 +62,7 @@ def test_calls_of_our_own_go_out_while_it_is_set() -> None:
         await call.wait_ringing(5)
         assert len(callee_calls) == 1
 
-    World().run(story, do_not_disturb=True)
+    World().run(story, availability=Availability(do_not_disturb=True))
 
 
 def test_without_call_waiting_a_second_caller_hears_busy() -> None:
@@ -80,7 +80,7 @@ def test_without_call_waiting_a_second_caller_hears_busy() -> None:
         await peer.response(180)
         await settle(phone)
 
-    World().run_with_peer(story, call_waiting=False, busy_reason="In a call")
+    World().run_with_peer(story, availability=Availability(call_waiting=False, busy_reason="In a call"))
 
 
 def test_an_account_has_lines_of_its_own_in_both_directions() -> None:
@@ -119,7 +119,7 @@ def test_a_call_that_nobody_takes_rings_out() -> None:
         assert end is not None and (end.by, end.status) == ("timeout", 480)
         await settle(phone)
 
-    World().run_with_peer(story, ring_timeout=30)
+    World().run_with_peer(story, availability=Availability(ring_timeout=30))
 
 
 def test_a_call_that_is_answered_does_not_ring_out() -> None:
@@ -133,13 +133,13 @@ def test_a_call_that_is_answered_does_not_ring_out() -> None:
             await asyncio.sleep(10)
             assert call.end is None
 
-    World().run(story, callee={"ring_timeout": 5, "media_timeout": None}, media_timeout=None)
+    World().run(story, callee={"availability": Availability(ring_timeout=5), "media_timeout": None}, media_timeout=None)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1e9])
 def test_a_time_to_ring_is_from_one_second_to_a_day(value: float) -> None:
     with pytest.raises(ConfigurationError, match="ring_timeout"):
-        Phone(ring_timeout=value)
+        Availability(ring_timeout=value)
 
 
 def test_the_caller_of_a_phone_with_do_not_disturb_learns_why() -> None:
@@ -149,4 +149,4 @@ def test_the_caller_of_a_phone_with_do_not_disturb_learns_why() -> None:
             await caller.call(target)
         assert caught.value.reason == "Do Not Disturb"
 
-    World().run(story, callee={"do_not_disturb": 486})
+    World().run(story, callee={"availability": Availability(do_not_disturb=486)})

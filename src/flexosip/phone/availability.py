@@ -6,6 +6,7 @@ RFC 3261 §21.4.18 (480), §21.4.24 (486), §21.6.1 (600); RFC 5373 (Answer-Mode
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flexosip.errors import ConfigurationError, FlexosipError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from flexosip.phone.phone import Phone
     from flexosip.sip.invite import InviteUsage
 
-__all__ = ["Availability", "answer_mode_headers", "receive_call"]
+__all__ = ["Availability", "answer_mode_headers", "availability_of", "receive_call"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,39 +29,37 @@ _AUTO_ANSWER = ("off", "trusted", "any")
 _NOBODY = "Nobody answered"
 
 
+@dataclass(frozen=True, slots=True)
 class Availability:
     """What callers meet.
 
-    Args:
-        do_not_disturb, call_waiting, busy_reason, ring_timeout, auto_answer: see `Phone`.
-
     Raises:
-        ConfigurationError: one is out of its range.
+        ConfigurationError: a value is out of its range.
     """
 
-    def __init__(
-        self, do_not_disturb: bool | int, call_waiting: bool, busy_reason: str | None, ring_timeout: float | None, auto_answer: str
-    ) -> None:
-        if auto_answer not in _AUTO_ANSWER:
-            raise ConfigurationError(f"auto_answer={auto_answer!r}: allowed are {', '.join(_AUTO_ANSWER)}.")
-        if ring_timeout is not None and not 1 <= ring_timeout <= 86400:
-            raise ConfigurationError(f"ring_timeout={ring_timeout}: give 1 to 86400 seconds, or None for no limit.")
-        self.do_not_disturb = self.checked(do_not_disturb)
-        self.call_waiting = call_waiting
-        self.busy_reason = checked_text(busy_reason, "busy_reason") if busy_reason is not None else None
-        self.ring_timeout = ring_timeout
-        self.auto_answer = auto_answer
+    do_not_disturb: bool | int = False
+    """True: no call rings, callers get 480; or the status for them: 480, 486, 600 or 603. `Phone.do_not_disturb` switches it."""
+    call_waiting: bool = True
+    """False: 486 for who calls while there is another call."""
+    busy_reason: str | None = None
+    """The phrase of such a 486, and of that for too many calls, for people."""
+    ring_timeout: float | None = 180.0
+    """Seconds after which a call that came in and was neither answered nor refused gets 480; None: never."""
+    auto_answer: str = "off"
+    """Which calls that ask for it (Answer-Mode, Call-Info, Alert-Info) are answered by the phone itself: `off`; `trusted`: from our servers
+    and `trusted_peers`; `any`."""
 
-    @staticmethod
-    def checked(value: bool | int) -> bool | int:
-        """A value for `do_not_disturb`.
-
-        Raises:
-            ConfigurationError: neither True, False nor a status for it.
-        """
-        if value not in (True, False, 480, 486, 600, 603):
-            raise ConfigurationError(f"do_not_disturb={value!r}: give True, False, or the status for callers: 480, 486, 600 or 603.")
-        return value
+    def __post_init__(self) -> None:
+        if self.auto_answer not in _AUTO_ANSWER:
+            raise ConfigurationError(f"auto_answer={self.auto_answer!r}: allowed are {', '.join(_AUTO_ANSWER)}.")
+        if self.ring_timeout is not None and not 1 <= self.ring_timeout <= 86400:
+            raise ConfigurationError(f"ring_timeout={self.ring_timeout}: give 1 to 86400 seconds, or None for no limit.")
+        if self.do_not_disturb not in (True, False, 480, 486, 600, 603):
+            raise ConfigurationError(
+                f"do_not_disturb={self.do_not_disturb!r}: give True, False, or the status for callers: 480, 486, 600 or 603."
+            )
+        if self.busy_reason is not None:
+            checked_text(self.busy_reason, "busy_reason")
 
     def refusal(self, phone: Phone, account: Account | None, request: AnswerRequest | None = None) -> tuple[int, str | None] | None:
         """(status, phrase) that a call to `account` gets now; None if it may ring.
@@ -83,6 +82,16 @@ class Availability:
         """Whether the caller may have its call answered by the phone itself."""
         usage = session.usage
         return self.auto_answer == "any" or (self.auto_answer == "trusted" and usage is not None and is_trusted(session, usage.flow))
+
+
+def availability_of(given: Availability | None, auto_answer: str | None) -> Availability:
+    """What `Phone` was told, as one value.
+
+    Raises:
+        ConfigurationError: a value is out of its range.
+    """
+    availability = given if given is not None else Availability()
+    return availability if auto_answer is None else replace(availability, auto_answer=auto_answer)
 
 
 def receive_call(phone: Phone, usage: InviteUsage, session: CallSession) -> None:

@@ -7,13 +7,14 @@ import inspect
 import random as random_module
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import ConfigurationError, InvalidState
 from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account, account_called, parse_aor
-from flexosip.phone.availability import Availability, receive_call
+from flexosip.phone.availability import Availability, availability_of, receive_call
 from flexosip.phone.call import Call
 from flexosip.phone.call_policy import CallFuse, CallPolicy
 from flexosip.phone.call_rules import CallRules
@@ -41,7 +42,7 @@ from flexosip.phone.statistics import PhoneStatistics, phone_statistics
 from flexosip.phone.targets import target_uri
 from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler
 from flexosip.phone.transfers import Transfers
-from flexosip.phone.values import checked_text, parse_server
+from flexosip.phone.values import optional_text, parse_server
 from flexosip.sdp import plain_address
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.uri import SipUri
@@ -84,12 +85,9 @@ class Phone(EventVerbs):
             blocked. A call on hold is spared. None: never.
         trusted_peers: addresses and networks, besides the servers of our accounts, whose word on who calls is believed (RFC 3325).
         max_calls: more calls at once are refused with 486; None: no limit.
-        do_not_disturb: True: no call rings, callers get 480; or the status for them: 480, 486, 600 or 603.
-        call_waiting: False: 486 for who calls while there is another call.
-        busy_reason: the phrase of such a 486, for people.
-        ring_timeout: seconds after which a call that came in and was neither answered nor refused gets 480; None: never.
         auto_answer: which calls that ask for it are answered by the phone itself (intercom: Answer-Mode, Call-Info, Alert-Info): `off`,
             `trusted`, from our servers and `trusted_peers`, or `any`.
+        availability: do-not-disturb, call waiting, how long a call rings; see `Availability`.
         user_agent: text of the User-Agent header.
         accept_transfers: whether the other side of a call may send us to somebody else (REFER). False: refused. True: we call whom it
             names. Or a function of a `TransferRequest`, which is asked about requests from outside of calls too; see `on_refer`.
@@ -136,11 +134,8 @@ class Phone(EventVerbs):
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
-        do_not_disturb: bool | int = False,
-        call_waiting: bool = True,
-        busy_reason: str | None = None,
-        ring_timeout: float | None = 180.0,
-        auto_answer: str = "off",
+        auto_answer: str | None = None,
+        availability: Availability | None = None,
         accept_transfers: bool | TransferHandler = False,
         accept_replaces: bool | str | ReplaceHandler = "auto",
         tls_ca: str | Path | None = None,
@@ -157,26 +152,25 @@ class Phone(EventVerbs):
         self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
         self.tls = tls_settings(tls, tls_ca, tls_certificate, tls_key)
         self.formats, self.transport = parse_codecs(codecs), transport
-        self.display_name = checked_text(display_name, "display_name") if display_name is not None else None
-        self.user_agent = checked_text(user_agent, "user_agent") if user_agent is not None else None
+        self.display_name, self.user_agent = optional_text(display_name, "display_name"), optional_text(user_agent, "user_agent")
         self.rules = CallRules(reliable_provisional, session_expires, min_se, max_duration, follow_redirects)
         self.media_ports, self.media_timeout, self.max_calls = media_ports, media_timeout, max_calls
-        self.availability = Availability(do_not_disturb, call_waiting, busy_reason, ring_timeout, auto_answer)
-        network = network.host() if hasattr(network, "host") else network
-        self.random: random_module.Random = getattr(network, "random", None) or random_module.SystemRandom()
-        self.requests, self.transfers = RequestTable(), Transfers(self, accept_transfers, accept_replaces)
-        """Who answers requests outside of dialogs, by method, and transfers by others; for rooms of the library."""
+        self.availability = availability_of(availability, auto_answer)
         self._callers, self.limits = CallerPolicy(accept_from, callers or Callers()), limits or Limits()
         self._fuse, self.trusted_peers = CallFuse(call_policy or CallPolicy()), Networks(trusted_peers, "trusted_peers")
-        self._clock, self._network = clock, network
-        self._set_up()
+        self._set_up(clock, network)
+        self.transfers = Transfers(self, accept_transfers, accept_replaces)
         if aor is not None:
             settings = {"password": password, "auth_user": auth_user, "realm": realm, "expires": expires, "register": register}
             self.add_account(aor, registrar=registrar, proxy=proxy, transport=transport, display_name=display_name, **settings)
         self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
 
-    def _set_up(self) -> None:
-        """What a phone holds while it runs."""
+    def _set_up(self, clock: Any, network: Any) -> None:
+        """What a phone runs on, and what it holds while it runs."""
+        self._clock, self._network = clock, network.host() if hasattr(network, "host") else network
+        self.random: random_module.Random = getattr(self._network, "random", None) or random_module.SystemRandom()
+        self.requests = RequestTable()
+        """Who answers requests outside of dialogs, by method; for rooms of the library."""
         self.accounts: list[Account] = []
         self._signalling: Signalling | None = None
         self._sessions: dict[CallSession, Call] = {}
@@ -493,7 +487,7 @@ class Phone(EventVerbs):
 
     @do_not_disturb.setter
     def do_not_disturb(self, value: bool | int) -> None:
-        self.availability.do_not_disturb = self.availability.checked(value)
+        self.availability = replace(self.availability, do_not_disturb=value)
 
     # -- being called -------------------------------------------------------------------------------------------------
 

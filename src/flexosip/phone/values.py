@@ -11,7 +11,7 @@ from flexosip.sip.headers import header_names
 from flexosip.sip.next_hop import NextHop, default_port
 from flexosip.sip.uri import SipUri
 
-__all__ = ["checked_media_type", "checked_text", "header_pairs", "parse_server"]
+__all__ = ["checked_media_type", "checked_text", "header_pairs", "optional_text", "parse_server"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
@@ -52,6 +52,11 @@ def checked_media_type(value: str) -> str:
     if not slash or not is_token(kind) or not is_token(subtype):
         raise ConfigurationError(f"{value!r} is no media type such as text/plain.")
     return value
+
+
+def optional_text(value: str | None, what: str) -> str | None:
+    """`value` itself, checked as by `checked_text` if there is one."""
+    return None if value is None else checked_text(value, what)
 
 
 def header_pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> tuple[tuple[str, str], ...]:

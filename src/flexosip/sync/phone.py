@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flexosip.errors import InvalidState
 from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account
+from flexosip.phone.availability import Availability
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.phone import Phone as AsyncPhone
 from flexosip.phone.phone import RingResult
@@ -68,11 +69,8 @@ class Phone(EventVerbs):
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
-        do_not_disturb: bool | int = False,
-        call_waiting: bool = True,
-        busy_reason: str | None = None,
-        ring_timeout: float | None = 180.0,
-        auto_answer: str = "off",
+        auto_answer: str | None = None,
+        availability: Availability | None = None,
         accept_transfers: bool | TransferHandler = False,
         accept_replaces: bool | str | ReplaceHandler = "auto",
         tls_ca: str | Path | None = None,

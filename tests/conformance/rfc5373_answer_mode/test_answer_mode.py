@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,7 +206,7 @@ def test_privilege_gets_through_do_not_disturb_if_it_is_granted() -> None:
         peer.acknowledge(response)
         peer.within(response, "BYE")
         await peer.response(200, "BYE")
-        phone.availability.auto_answer = "trusted"
+        phone.availability = replace(phone.availability, auto_answer="trusted")
         peer.ask("INVITE", sdp(), call_id="3", headers=(("Priv-Answer-Mode", "Auto"),))
         peer.within(await peer.response(480), "ACK", cseq=1)
         await settle(phone)
