@@ -10,6 +10,7 @@ plugin.py       the pytest fixtures `phone`, `pbx`, `network`; the ladder of a t
 stage.py        Stage: clock, network, PBX, phones; nothing may be left at the end
 phones.py       TestPhone, TestCall: what was heard, asserted
 hearing.py      Ear: all that a call heard, in numbers and words
+bad_phones      a catalogue of phones that misbehave
 peer.py         RawPeer: every message, every packet by hand
 recognition.py  is this prompt in what was heard
 
@@ -22,6 +23,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flexosip.testing import bad_phones as bad_phones
     from flexosip.testing.hearing import Ear as Ear
     from flexosip.testing.hearing import Stretch as Stretch
     from flexosip.testing.peer import RawPeer as RawPeer
@@ -46,10 +48,12 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)
+__all__ = sorted([*_HOME_OF, "bad_phones"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "bad_phones":
+        return importlib.import_module("flexosip.testing.bad_phones")
     module = _HOME_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'flexosip.testing' has no attribute {name!r}")

@@ -19,7 +19,7 @@ from flexosip.audio.resample import Resampler
 if TYPE_CHECKING:
     from flexosip.phone.events import CallEnd
 
-__all__ = ["FRAME", "RATE", "Ear", "Stretch"]
+__all__ = ["FRAME", "RATE", "Ear", "Stretch", "is_tone"]
 
 RATE = 8000
 """Samples a second of everything that is kept and compared."""
@@ -160,6 +160,11 @@ class Ear:
         hz = dominant_frequency(piece, RATE)
         return hz if hz is not None and tone_level(piece, RATE, hz) > level(piece) - 1.5 else None
 
+    def has_tone(self, hz: float) -> bool:
+        """True if 160 ms of this frequency, to 1 %, were heard anywhere."""
+        step = 8 * FRAME * 2
+        return any(is_tone(bytes(self.pcm[at : at + step]), hz) for at in range(0, len(self.pcm) - step + 1, step // 2))
+
     def in_words(self, start: float | None = None) -> str:
         """What was heard, for people; several lines."""
         if self.begin is None:
@@ -172,3 +177,15 @@ class Ear:
         if len(lines) > _TOLD:
             lines = [*lines[: _TOLD // 2], f"  ... {len(lines) - _TOLD} more ...", *lines[-_TOLD // 2 :]]
         return "\n".join([head, *lines])
+
+
+def is_tone(piece: bytes, hz: float) -> bool:
+    """True if nearly all of a sound is this frequency, to 1 %."""
+    loud = level(piece)
+    if loud <= _QUIET:
+        return False
+    tone = tone_level(piece, RATE, hz)
+    if tone < loud - 10.0:
+        return False
+    # A high tone that is a little off lies beside the filter.
+    return tone > loud - 2.0 or max(tone_level(piece, RATE, hz * detuned) for detuned in (0.993, 1.007)) > loud - 2.0

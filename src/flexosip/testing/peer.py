@@ -78,6 +78,8 @@ class RawPeer:
         self.inbox: asyncio.Queue[Message] = asyncio.Queue()
         self.seen: list[Message] = []
         self.sent = 0
+        self.outgoing: Callable[[bytes], bytes | None] | None = None
+        """What becomes of each message on its way out, for faults of the wire; None: it is not sent."""
         self.endpoint: DatagramEndpoint
         self.latest: Message | None = None
         """What `expect` gave last."""
@@ -168,6 +170,11 @@ class RawPeer:
 
     def send(self, data: bytes, remote: tuple[str, int] | None = None) -> None:
         """Send a datagram."""
+        if self.outgoing is not None:
+            changed = self.outgoing(data)
+            if changed is None:
+                return
+            data = changed
         self.endpoint.send(data, remote if remote is not None else self.remote)
 
     send_raw = send
@@ -281,7 +288,7 @@ class RawPeer:
         ours, theirs = options.pop("tag", "peer"), message.from_.tag
         if isinstance(message, Response):
             ours, theirs = message.from_.tag or "", message.to.tag
-        return self.ask(method, body, to_tag=theirs, from_tag=ours, call_id=message.call_id, cseq=cseq, **options)
+        return self.ask(method, body, to_tag=options.pop("to_tag", theirs), from_tag=ours, call_id=message.call_id, cseq=cseq, **options)
 
     async def call(self, body: str | None = None, **options: Any) -> Response:
         """Call the phone and acknowledge its 200, which is returned."""

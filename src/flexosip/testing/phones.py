@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flexosip.audio.levels import level, tone_level
+from flexosip.audio.levels import level
 from flexosip.phone.call import Call
 from flexosip.phone.events import CallEvent, DigitPressed
 from flexosip.phone.phone import Phone
-from flexosip.testing.hearing import FRAME, RATE, Ear
+from flexosip.testing.hearing import FRAME, RATE, Ear, is_tone
 from flexosip.testing.recognition import COUNTS_AS_HEARD, Found, Prompt, Sound
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class TestCall(Call):
             samples = len(ear.pcm) // 2
             while at + window <= samples:
                 piece = bytes(ear.pcm[2 * at : 2 * (at + window)])
-                if not _is_tone(piece, hz):
+                if not is_tone(piece, hz):
                     begin, going_on = None, False
                 elif not going_on:  # what goes on since the last time is no other tone
                     begin = at if begin is None else begin
@@ -273,8 +273,10 @@ class TestPhone(Phone):
             if after > 0:
                 await call.ring()
                 await asyncio.sleep(after)
-            await call.answer()
-            self._put(call)
+            try:
+                await call.answer()
+            finally:
+                self._put(call)
             if play is not None:
                 call.play(play)
             if hang_up_after is None:
@@ -343,18 +345,6 @@ class TestPhone(Phone):
     def __repr__(self) -> str:
         names = ", ".join(str(account.aor) for account in self.accounts)
         return f"<phone {names or ' '.join(itertools.islice(self.listen, 1))}>"
-
-
-def _is_tone(piece: bytes, hz: float) -> bool:
-    """True if nearly all of a sound is this frequency, to 1 %."""
-    loud = level(piece)
-    if loud <= -50.0:
-        return False
-    tone = tone_level(piece, RATE, hz)
-    if tone < loud - 10.0:
-        return False
-    # A high tone that is a little off lies beside the filter.
-    return tone > loud - 2.0 or max(tone_level(piece, RATE, hz * detuned) for detuned in (0.993, 1.007)) > loud - 2.0
 
 
 def _note_digits(call: Call, event: CallEvent) -> None:
