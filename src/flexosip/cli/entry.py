@@ -24,6 +24,8 @@ COMMANDS = {
     "answer": "take calls; play, echo, record",
     "register": "register an account",
     "ring": "let a phone ring, like a door bell",
+    "message": "send a text message",
+    "watch": "follow the state of a line, a mailbox or somebody's presence",
     "bell": "be a bell: something moves and phones ring; call it to control it",
     "pbx": "be a small PBX: registrar and call router",
 }

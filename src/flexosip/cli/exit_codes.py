@@ -16,6 +16,7 @@ from flexosip.errors import (
     NoAnswer,
     RegistrationFailed,
     RemoteProtocolError,
+    RequestFailed,
 )
 
 if TYPE_CHECKING:
@@ -54,10 +55,20 @@ def exit_code(error: BaseException, *, end: CallEnd | None = None, rang: bool = 
     for kind, code in table:
         if isinstance(error, kind):
             return code
+    if isinstance(error, RequestFailed):
+        return _request_code(error.status)
     if isinstance(error, RegistrationFailed):
         return NETWORK if error.status == 408 or error.status >= 500 else REJECTED
     # LocalProtocolError, InvalidState: we asked our own library for what it cannot do
     return BUG
+
+
+def _request_code(status: int) -> int:
+    if status in (408, 480):
+        return NO_ANSWER
+    if status in (486, 600, 603, 403):
+        return DECLINED
+    return NETWORK if status in (500, 502, 503, 504) else REJECTED
 
 
 def _call_code(error: CallFailed, end: CallEnd | None, rang: bool) -> int:
