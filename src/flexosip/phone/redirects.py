@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flexosip.errors import ConfigurationError
+from flexosip.errors import CallBarred, ConfigurationError
 from flexosip.phone.events import Redirected
 from flexosip.phone.targets import target_uri
 from flexosip.sip.grammar import find_parameter
@@ -71,9 +71,9 @@ class Redirects:
         self._waiting: list[Target] = []
         self._followed = 0
 
-    def follow(self, status: int, response: Response) -> bool:
-        """True if the call goes on elsewhere after this final response."""
-        if status in _FOLLOWED:
+    def follow(self, status: int, response: Response | None) -> bool:
+        """True if the call goes on elsewhere after this final response, or after none (408, 503)."""
+        if status in _FOLLOWED and response is not None:
             self._collect(status, response)
         elif status >= 600 or status < 400:
             return False
@@ -82,6 +82,12 @@ class Redirects:
             self._followed += 1
             self._current = target
             session = self._session
+            try:
+                session.phone.check_outgoing(target.uri, session.account)
+            except CallBarred as error:
+                # What may not be called may not be called by being sent there either.
+                logger.warning("%s: not followed to %s: %s", session.label, target.uri, error)
+                continue
             session.emit(Redirected(session.loop.time(), str(target.uri), target.status))
             session.offers.next_target()
             self._call(target)

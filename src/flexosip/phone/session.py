@@ -185,7 +185,7 @@ class CallSession(SessionEvents):
             # Whatever the final response to a call that we cancelled: it was we who ended it.
             self._finish("local", 487, "Request Terminated", headers)
             return
-        if response is not None and self.redirects is not None and self.redirects.follow(status, response):
+        if self.redirects is not None and self.redirects.follow(status, response):
             return
         if response is None and status == 408:
             self.failure = ServerUnreachable(f"{self._far_end()} gave no answer to the call.")

@@ -120,6 +120,8 @@ class OutgoingInvite(InviteUsage):
                 self.acknowledge_provisional(dialog, response, rseq, None)
             return
         self.state = InviteState.PROCEEDING
+        if dialog is not None:
+            self.note_peer(response)
         body: bytes | None = None
         if self.handler is not None:
             try:
