@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from flexosip.phone.call_policy import CallPolicy as CallPolicy
     from flexosip.phone.caller_id import IdentityPolicy as IdentityPolicy
     from flexosip.phone.callers import Callers as Callers
+    from flexosip.phone.credentials import Credentials as Credentials
     from flexosip.phone.events import CallEnd as CallEnd
     from flexosip.phone.limits import Limits as Limits
     from flexosip.phone.phone import Phone as Phone
@@ -110,6 +111,7 @@ _HOMES = {
     "flexosip.phone.caller_id": ("IdentityPolicy",),
     "flexosip.phone.call_policy": ("CallPolicy",),
     "flexosip.phone.callers": ("Callers",),
+    "flexosip.phone.credentials": ("Credentials",),
     "flexosip.phone.events": ("CallEnd",),
     "flexosip.phone.limits": ("Limits",),
     "flexosip.phone.phone": ("Phone", "RingResult"),

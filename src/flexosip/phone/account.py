@@ -11,8 +11,8 @@ from weakref import WeakSet
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
 from flexosip.phone.caller_id import IdentityPolicy, caller_address
 from flexosip.phone.contacts import secured
+from flexosip.phone.credentials import Credentials, create_auth
 from flexosip.phone.values import checked_text, parse_server
-from flexosip.sip.digest import DigestClient
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.next_hop import SECURE_TRANSPORTS, TRANSPORTS, NextHop, transport_of
 from flexosip.sip.registration import Registration, RegistrationEvent
@@ -75,7 +75,8 @@ class Account:
     Args:
         phone: the phone it belongs to.
         aor: address of record, `sip:user@host[:port]`; `sips:` never goes without TLS (RFC 5630).
-        password: for the digest (RFC 7616); None when the server asks for none.
+        password: for the digest (RFC 7616), or `Credentials` with its hash, a token or a choice of algorithms; None when the server asks
+            for none.
         auth_user: user name for the digest where it differs from the address (some providers call it SIP id).
         realm: the only realm that gets the credentials; None: the realms that the configured server challenges with.
         registrar, proxy: `HOST[:PORT]`, a SIP URI, or the URL of a WebSocket, `wss://HOST[:PORT]/PATH`. The proxy is the next hop
@@ -98,7 +99,7 @@ class Account:
         phone: Phone,
         aor: str,
         *,
-        password: str | None = None,
+        password: str | Credentials | None = None,
         auth_user: str | None = None,
         realm: str | None = None,
         registrar: str | None = None,
@@ -113,10 +114,9 @@ class Account:
         pickup_code: str | None = None,
     ) -> None:
         check_transport(transport)
-        for value, what in ((password, "The password"), (auth_user, "auth_user"), (realm, "realm"), (display_name, "display_name")):
+        for value, what in ((auth_user, "auth_user"), (realm, "realm"), (display_name, "display_name")):
             if value is not None:
-                # The text of a password never gets into a message.
-                checked_text(value, what) if what != "The password" else _checked_secret(value)
+                checked_text(value, what)
         if not 10 <= expires <= 86400 * 7:
             raise ConfigurationError(f"expires={expires}: a registration lasts 10 seconds to one week.")
         self.phone = phone
@@ -134,16 +134,8 @@ class Account:
         self.registrar = parse_server(registrar, "The registrar") if registrar is not None else None
         self.proxy = parse_server(proxy, "The proxy") if proxy is not None else None
         self._check_secure()
-        self.digest = (
-            DigestClient(
-                auth_user if auth_user is not None else self.aor.unescaped_user or "",
-                password,
-                realms=frozenset((realm,)) if realm is not None else None,
-                random=phone.random,
-            )
-            if password is not None
-            else None
-        )
+        user = auth_user if auth_user is not None else self.aor.unescaped_user or ""
+        self.digest = create_auth(user, password, realm, phone.random, secure=transport_of(self.server) in SECURE_TRANSPORTS)
         self.contact_user = f"{phone.random.getrandbits(96):024x}"
         """The user part of our Contact: nobody but the registrar knows it, so who uses it was sent by the registrar."""
         self.server_addresses: set[str] = set()
@@ -339,10 +331,3 @@ class Account:
                 raise
             raise ServerUnreachable(f"The registrar {self.server_text} gave no answer within {timeout:g} seconds.") from None
         return self.registration
-
-
-def _checked_secret(value: str) -> None:
-    try:
-        checked_text(value, "")
-    except ConfigurationError:
-        raise ConfigurationError("The password contains a control character (a line break, for example), which is not allowed.") from None

@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flexosip.phone.caller_auth import CallerAuth
 from flexosip.phone.callers import Judgement
 from flexosip.phone.rates import SourceRate, SourceRates, TokenBucket
 from flexosip.sip.next_hop import SECURE_TRANSPORTS
@@ -82,6 +83,7 @@ class Admission:
         self._sources = SourceRates(limits.source_rate, limits.source_burst, limits.sources) if limits.source_rate is not None else None
         self._total = SourceRate(limits.total_rate, limits.total_burst, now) if limits.total_rate is not None else None
         self._loan = TokenBucket(_LOAN_RATE, limits.total_loan, now)
+        self._auth = self._caller_auth()
         self._complained = now - _COMPLAIN_EVERY
         self._admitted = self._silent = self._denied = self._challenged = 0
         self._over_limit = self._unread = self._withheld = self._shortened = 0
@@ -121,10 +123,14 @@ class Admission:
         phone = self._phone
         judgement = phone._callers.judge(request, flow, phone.accounts)
         silent = judgement is Judgement.SILENCE
-        if not phone.trusts(flow) and not self._within_rates(request, flow, aloud=not silent and self.limits.excess == "503"):
+        if not phone.trusts(flow) and not self._within_rates(
+            request, flow, aloud=(not silent or self._auth is not None) and self.limits.excess == "503"
+        ):
             self._over_limit += 1
             self._complain(flow)
             return False
+        if self._auth is not None and judgement in (Judgement.SILENCE, Judgement.STRANGER):
+            return self._proves_itself(self._auth, request, flow)
         if silent:
             self._silent += 1
             return False
@@ -132,6 +138,9 @@ class Admission:
             self._denied += 1
             self._core.stack.refuse(request, flow, 403)
             return False
+        return self._has_room(request, flow)
+
+    def _has_room(self, request: Request, flow: Flow) -> bool:
         if request.method == "INVITE" and len(self._core.dialogs) >= self.limits.dialogs:
             self._over_limit += 1
             self._complain(flow)
@@ -139,6 +148,35 @@ class Admission:
             return False
         self._admitted += 1
         return True
+
+    def _caller_auth(self) -> CallerAuth | None:
+        phone = self._phone
+        callers = phone._callers.callers
+        if callers.require_auth is None:
+            return None
+        realm = phone.accounts[0].aor.host if phone.accounts else "flexosip"
+        return CallerAuth(callers, realm, scheduler=self._scheduler, random=phone.random)
+
+    def _proves_itself(self, auth: CallerAuth, request: Request, flow: Flow) -> bool:
+        """Whether a stranger has proved who he is; if not, he is challenged."""
+        if request.method == "CANCEL":
+            # It cannot be challenged (RFC 3261 §22.1), and cancels nothing of ours.
+            self._silent += 1
+            return False
+        challenge = auth.check(request)
+        if challenge is None:
+            self._core.stack.prove(flow)
+            return self._has_room(request, flow)
+        self._challenged += 1
+        if auth.guessed(request) and self._sources is not None:
+            # Guessing passwords is ten times as slow as asking.
+            self._sources.get(flow.remote[0], self._scheduler.now).admitted.drain(9)
+        self._core.stack.refuse(request, flow, 401, headers=challenge)
+        return False
+
+    def user_of(self, request: Request) -> str | None:
+        """Who has proved to be the sender of a request that was just let in; None where nobody had to."""
+        return self._auth.user_of(request) if self._auth is not None else None
 
     def _within_rates(self, request: Request, flow: Flow, *, aloud: bool) -> bool:
         """Count a request; one too many is answered 503 if `aloud`, and while those are too many too, nothing more is read."""

@@ -60,6 +60,11 @@ class CallFacts:
         return call_identity(self._session)
 
     @property
+    def authenticated_as(self) -> str | None:
+        """The user whose password the caller has proved to know (`Callers.require_auth`); None for all other calls."""
+        return self._session.authenticated_as
+
+    @property
     def local(self) -> NameAddr | None:
         """Our side of the call."""
         usage = self._session.usage

@@ -11,13 +11,14 @@ import enum
 import ipaddress
 import logging
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import ConfigurationError, NetworkError
 from flexosip.phone.values import checked_text
+from flexosip.sip.digest import ALGORITHMS
 from flexosip.sip.grammar import SipParseError
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.uri import SipUri, TelUri
@@ -67,8 +68,22 @@ class Callers:
     """patterns of who may call; None: everybody"""
     deny: Sequence[str] = ()
     """patterns of who may not, also where `allow` has them; they get 403"""
+    require_auth: Mapping[str, str] | Callable[[str], str | None] | None = field(default=None, repr=False)
+    """passwords by user, or a function that gives the password of a user and None for those who are none. With it, strangers are
+    challenged (401) instead of met with silence or let in; the server of an account and sources named in `accept_from` are not."""
+    realm: str | None = None
+    """what phones show when they ask for that password; None: the account's domain, or `flexosip`"""
+    algorithms: Sequence[str] = ("SHA-256", "MD5")
+    """offered in the challenge, the preferred first; without `MD5` many phones cannot call"""
 
     def __post_init__(self) -> None:
+        unknown = [name for name in self.algorithms if name not in ALGORITHMS]
+        if unknown or not self.algorithms or isinstance(self.algorithms, str):
+            raise ConfigurationError(f"Callers(algorithms={self.algorithms!r}): allowed are {', '.join(ALGORITHMS)}.")
+        if self.realm is not None:
+            checked_text(self.realm, "Callers.realm")
+        if self.require_auth is not None and not isinstance(self.require_auth, Mapping) and not callable(self.require_auth):
+            raise ConfigurationError("Callers(require_auth=...): give passwords by user, or a function of the user.")
         object.__setattr__(self, "deny", checked_patterns(self.deny, "Callers.deny"))
         if self.allow is not None:
             object.__setattr__(self, "allow", checked_patterns(self.allow, "Callers.allow"))
@@ -109,6 +124,7 @@ class CallerPolicy:
         self.names = tuple(names)
         """The host names of `accept_from`."""
         self._resolved: dict[str, frozenset[str]] = {}
+        self.callers = callers
         self._allow, self._deny = callers.allow, callers.deny
 
     def judge(self, request: Request, flow: Flow, accounts: Sequence[Account]) -> Judgement:

@@ -22,6 +22,7 @@ from flexosip.phone.callers import CallerPolicy, Callers
 from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
 from flexosip.phone.contacts import contact_through
+from flexosip.phone.credentials import Credentials
 from flexosip.phone.event_verbs import EventVerbs
 from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
@@ -111,7 +112,7 @@ class Phone(EventVerbs):
         self,
         aor: str | None = None,
         *,
-        password: str | None = None,
+        password: str | Credentials | None = None,
         auth_user: str | None = None,
         realm: str | None = None,
         registrar: str | None = None,
@@ -539,6 +540,7 @@ class Phone(EventVerbs):
         """A new incoming call; called by the user agent core."""
         session = CallSession(self, self.account_called(usage.request, usage.flow), "incoming", max_duration=self.rules.max_duration)
         session.usage = usage
+        session.authenticated_as = self.signalling.admission.user_of(usage.request)
         usage.handler = session
         account = session.account
         if account is not None and usage.flow is not None and account.trusts(usage.flow):

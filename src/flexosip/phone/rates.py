@@ -35,6 +35,10 @@ class TokenBucket:
         self.tokens -= count
         return True
 
+    def drain(self, count: float) -> None:
+        """Take `count` tokens whether they are there or not: at worst so many have to come before there is one again."""
+        self.tokens = max(-count, self.tokens - count)
+
     def give(self, count: float) -> None:
         """Put tokens back."""
         self.tokens = min(self.burst, self.tokens + count)

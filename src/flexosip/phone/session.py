@@ -77,6 +77,7 @@ class CallSession(SessionEvents):
         self.state = CallState.NEW if direction == "outgoing" else CallState.CALLING
         self.usage: InviteUsage | None = None
         self.identity: Identity | None = None
+        self.authenticated_as: str | None = None
         """The other side as far as somebody has asked for it; see `flexosip.phone.identity`."""
         self.end_headers: Headers | None = None
         """Of the other side's BYE or CANCEL."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -21,7 +21,17 @@ from flexosip.sip.grammar import SipParseError, has_control, quote, split_list, 
 from flexosip.sip.message import Request, Response
 from flexosip.sip.uri import SipUri, parse_uri
 
-__all__ = ["Challenge", "DigestClient", "DigestServer", "Refused", "Verified", "digest_response", "parse_challenges"]
+__all__ = [
+    "ALGORITHMS",
+    "Challenge",
+    "DigestClient",
+    "DigestServer",
+    "Refused",
+    "Verified",
+    "digest_response",
+    "parse_challenges",
+    "parse_credentials",
+]
 
 MAX_CHALLENGES: Final = 16
 """Challenges of one response that are looked at; a forking proxy collects a few (RFC 3261 §22.3)."""
@@ -51,13 +61,15 @@ _HASHES: Final[dict[str, Callable[[bytes], str]]] = {"SHA-512-256": _sha512_256,
 if "sha512_256" not in hashlib.algorithms_available:
     # It comes from OpenSSL; a Python without it can still do the two that are in real use.
     del _HASHES["SHA-512-256"]
+ALGORITHMS: Final = tuple(_HASHES)
+"""What can be answered and asked for, the strongest first."""
 _STRENGTH: Final = {name: len(_HASHES) - position for position, name in enumerate(_HASHES)}
 
 _PARAMETER = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*=[ \t]*(.*)", re.DOTALL)
 _SCHEME = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+)(?:[ \t]+(.*))?", re.DOTALL)
 
 
-def _parse_credentials(value: str) -> list[tuple[str, dict[str, str]]]:
+def parse_credentials(value: str) -> list[tuple[str, dict[str, str]]]:
     """(scheme in lower case, parameters by lower-case name, unquoted) of each challenge or credential in a header value."""
     found: list[tuple[str, dict[str, str]]] = []
     for element in split_list(value):
@@ -86,6 +98,7 @@ def digest_response(
     nc: str = "",
     cnonce: str = "",
     body: bytes = b"",
+    ha1: str | None = None,
 ) -> str:
     """The `response` value in hexadecimal digits (RFC 7616 §3.4.1).
 
@@ -101,6 +114,7 @@ def digest_response(
         nc: eight hexadecimal digits.
         cnonce: the client's own nonce.
         body: of the request, for "auth-int".
+        ha1: hash of user name, realm and password, in place of the password.
 
     Raises:
         KeyError: the algorithm is unknown.
@@ -111,7 +125,7 @@ def digest_response(
     def digest(*parts: str) -> str:
         return hash_(":".join(parts).encode("utf-8", "surrogateescape"))
 
-    secret = digest(username, realm, password)
+    secret = ha1 if ha1 is not None else digest(username, realm, password)
     if session:
         secret = digest(secret, nonce, cnonce)
     target = digest(method, uri, hash_(body)) if qop == "auth-int" else digest(method, uri)
@@ -165,7 +179,7 @@ def parse_challenges(response: Response) -> list[Challenge]:
     for name in ("WWW-Authenticate", "Proxy-Authenticate"):
         for line in response.headers.get_lines(name)[:MAX_CHALLENGES]:
             try:
-                parsed = _parse_credentials(line)
+                parsed = parse_credentials(line)
             except SipParseError:
                 continue
             challenges += [_challenge(values, name[0] == "P") for scheme, values in parsed if scheme == "digest" and _complete(values)]
@@ -223,11 +237,22 @@ class DigestClient:
         password: the secret.
         realms: the realms that may have an answer; None: any. A stranger's realm gets no hash to try passwords on.
         random: source of the cnonce.
-        allow_md5: False refuses challenges that know nothing better.
+        algorithms: those that are answered; without MD5, challenges that know nothing better are refused.
+        hashes: the hash of user name, realm and password by algorithm, in place of the password; other algorithms are not answered.
     """
 
+    secure_only = False
+    """True for credentials that may be sent over TLS alone."""
+
     def __init__(
-        self, username: str, password: str, *, realms: frozenset[str] | None = None, random: Random, allow_md5: bool = True
+        self,
+        username: str,
+        password: str,
+        *,
+        realms: frozenset[str] | None = None,
+        random: Random,
+        algorithms: Sequence[str] = ALGORITHMS,
+        hashes: Mapping[str, str] | None = None,
     ) -> None:
         if has_control(username):
             raise ValueError("A user name cannot hold a control character.")
@@ -235,7 +260,8 @@ class DigestClient:
         self.realms = realms
         self._password = password
         self._random = random
-        self._allow_md5 = allow_md5
+        self._hashes = hashes
+        self._algorithms = frozenset(algorithms if hashes is None else set(algorithms) & set(hashes))
         self._sessions: dict[tuple[bool, str, bool], _Session] = {}
         self._chains: dict[str, _Chain] = {}
         self._shown: dict[str, None] = {}  # realms of challenges outside of calls, the latest last
@@ -266,7 +292,7 @@ class DigestClient:
         if request.to.tag is not None and self._shown and challenge.realm not in self._shown:
             # Within a call the server may pass on what the other side has made up, to get a hash to try passwords on.
             return False
-        return self._allow_md5 or _algorithm(challenge.algorithm or "MD5")[0] != "MD5"
+        return _algorithm(challenge.algorithm or "MD5")[0] in self._algorithms
 
     def _chain(self, request: Request) -> _Chain:
         cseq = request.cseq.number
@@ -329,6 +355,7 @@ class DigestClient:
         response = digest_response(
             algorithm, self.username, challenge.realm, self._password, request.method, uri, challenge.nonce,
             qop=qop, nc=nc, cnonce=session.cnonce, body=request.body,
+            ha1=self._hashes[_algorithm(algorithm)[0]] if self._hashes is not None else None,
         )  # fmt: skip
         parts = [
             f"username={quote(self.username)}",
@@ -349,7 +376,7 @@ class DigestClient:
         return "Digest " + ", ".join(parts)
 
     def _new_cnonce(self) -> str:
-        return f"{self._random.getrandbits(64):016x}"
+        return f"{self._random.getrandbits(128):032x}"
 
 
 def _nonce_used(request: Request, challenge: Challenge) -> str | None:
@@ -363,7 +390,7 @@ def _nonce_used(request: Request, challenge: Challenge) -> str | None:
 def _digest_credentials(request: Request, proxy: bool) -> Iterable[dict[str, str]]:
     for line in request.headers.get_lines("Proxy-Authorization" if proxy else "Authorization"):
         try:
-            parsed = _parse_credentials(line)
+            parsed = parse_credentials(line)
         except SipParseError:
             continue
         yield from (values for scheme, values in parsed if scheme == "digest")

@@ -212,6 +212,8 @@ class OutgoingRequest:
         # Whoever is called directly may challenge too: its realm says nothing, only the place where the request goes does.
         if self._trusted is not None and flow.remote[0] != self._trusted:
             return False
+        if self._auth is not None and self._auth.secure_only and flow.transport not in ("tls", "wss"):
+            return False
         allowed = self._core.auth_allowed
         return allowed is None or allowed(flow)
 

@@ -72,6 +72,11 @@ class Call:
         return self._portal.call(lambda: self._call.identity) if self._call.end is None else self._call.identity
 
     @property
+    def authenticated_as(self) -> str | None:
+        """The user whose password the caller has proved to know; None for all other calls."""
+        return self._call.authenticated_as
+
+    @property
     def local(self) -> NameAddr | None:
         """Our side."""
         return self._call.local

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
     from flexosip.phone.call_policy import CallPolicy
     from flexosip.phone.callers import Callers
+    from flexosip.phone.credentials import Credentials
     from flexosip.phone.events import CallEvent
     from flexosip.phone.limits import Limits
     from flexosip.phone.pickup import DialogToPickUp
@@ -47,7 +48,7 @@ class Phone(EventVerbs):
         self,
         aor: str | None = None,
         *,
-        password: str | None = None,
+        password: str | Credentials | None = None,
         auth_user: str | None = None,
         realm: str | None = None,
         registrar: str | None = None,

@@ -233,8 +233,8 @@ def test_challenge_that_cannot_be_answered_is_refused(challenge: str) -> None:
 
 
 def test_md5_can_be_refused() -> None:
-    assert not client(allow_md5=False).challenged(refusal('Digest realm="r", nonce="n"'), request(1))
-    assert client(allow_md5=False).challenged(refusal('Digest realm="r", nonce="n", algorithm=SHA-256'), request(1))
+    assert not client(algorithms=("SHA-512-256", "SHA-256")).challenged(refusal('Digest realm="r", nonce="n"'), request(1))
+    assert client(algorithms=("SHA-512-256", "SHA-256")).challenged(refusal('Digest realm="r", nonce="n", algorithm=SHA-256'), request(1))
 
 
 def test_several_challenges_in_one_line_are_told_apart() -> None:
