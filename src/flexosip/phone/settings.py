@@ -12,7 +12,7 @@ __all__ = ["check_settings", "tls_settings"]
 
 
 def check_settings(
-    srtp: str, transport: str | None, media_timeout: float | None, *, account: bool, secrets: tuple[str | None, ...]
+    srtp: str, transport: str | None, media_timeout: float | None, *, account: bool, secrets: tuple[object, ...]
 ) -> None:
     """Check the arguments of a phone that have a meaning of their own.
 
