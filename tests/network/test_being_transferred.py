@@ -380,6 +380,28 @@ def test_who_asks_for_no_subscription_gets_none(headers: tuple[tuple[str, str], 
     World().run_with_peer(story, accept_transfers=True)
 
 
+def test_a_subscriber_may_ask_for_more_time_or_for_no_more_news() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        phone.core.extra_methods |= {"SUBSCRIBE"}
+        _, dialog = await answered_by_peer(phone, peer)
+        refer(peer, dialog, TARGET)
+        await told(peer)
+        invite = await peer.request("INVITE")
+        peer.within(dialog, "SUBSCRIBE", cseq=101, headers=(("Event", "refer"), ("Expires", "0")))
+        await peer.response(200, "SUBSCRIBE")
+        assert (await told(peer)).headers.get("Subscription-State") == "terminated;reason=timeout"
+        peer.answer(invite, 486, tag="t")
+        peer.within(dialog, "SUBSCRIBE", cseq=102, headers=(("Event", "presence"),))
+        await peer.response(403, "SUBSCRIBE")
+        await soon()
+        assert peer.count("NOTIFY") == 2
+        peer.within(dialog, "BYE", cseq=103)
+        await peer.response(200, "BYE")
+        await settle(phone)
+
+    World().run_with_peer(story, accept_transfers=True)
+
+
 def test_an_explicit_subscription_is_not_offered_and_so_it_cannot_be_required() -> None:
     async def story(phone: Phone, peer: RawPeer) -> None:
         _, dialog = await answered_by_peer(phone, peer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from flexosip import Call, CallFailed, CallReplaced, ConfigurationError, InvalidState, Phone, ReplaceRequest, Replaces
 from flexosip.phone.events import Replaced
+from flexosip.sip.dialog_info import WatchedDialog
 from flexosip.sip.message import Request
 from tests.network.stage import RawPeer, World, sdp, settle
 from tests.network.transfer_stage import B, C, Trio, answered_by_peer, answering, events_of, soon
@@ -321,16 +321,10 @@ def test_what_names_no_call_is_refused_before_anything_is_sent() -> None:
 # -- pickup ---------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Watched:
-    """What dialog-info tells of a call of a watched extension."""
-
-    call_id: str | None
-    local_tag: str | None
-    remote_tag: str | None
-    remote_uri: str | None
-    remote_target: str | None = None
-    ringing: bool = True
+def watched(call_id: str | None, local_tag: str | None, remote_tag: str | None, remote_uri: str | None, **more: Any) -> WatchedDialog:
+    """What dialog-info tells of a call that rings at a watched extension."""
+    fields = {"id": "1", "state": "early", "direction": "recipient", **more}
+    return WatchedDialog(**fields, call_id=call_id, local_tag=local_tag, remote_tag=remote_tag, remote_uri=remote_uri)
 
 
 def test_a_call_that_rings_at_a_watched_extension_is_taken_from_its_caller() -> None:
@@ -349,8 +343,7 @@ def test_a_call_that_rings_at_a_watched_extension_is_taken_from_its_caller() -> 
         await ringing.wait_ringing()
         await soon()
         dialog = at_c[0]._session.usage.dialog
-        watched = Watched(dialog.call_id, dialog.local_tag, dialog.remote_tag, str(dialog.remote.uri))
-        picked = await c.pickup(watched)
+        picked = await c.pickup(watched(dialog.call_id, dialog.local_tag, dialog.remote_tag, str(dialog.remote.uri)))
         with pytest.raises(CallReplaced) as caught:
             await ringing.wait_answered(5)
         assert caught.value.call is at_a[0] and picked.state == "answered"
@@ -369,7 +362,7 @@ def test_a_call_that_was_answered_in_the_meantime_is_not_torn_away() -> None:
         await soon()
         dialog = at_b[0]._session.usage.dialog
         with pytest.raises(CallFailed) as caught:
-            await c.pickup(Watched(dialog.call_id, dialog.local_tag, dialog.remote_tag, str(dialog.remote.uri)))
+            await c.pickup(watched(dialog.call_id, dialog.local_tag, dialog.remote_tag, str(dialog.remote.uri)))
         assert caught.value.status == 486
         assert call.state == "answered"
 
@@ -379,15 +372,15 @@ def test_a_call_that_was_answered_in_the_meantime_is_not_torn_away() -> None:
 def test_pickup_says_what_is_missing() -> None:
     async def story(a: Phone, b: Phone, c: Phone) -> None:
         with pytest.raises(InvalidState, match="not called any more"):
-            c.pickup(Watched("x", "1", "2", "sip:a@10.0.0.1", ringing=False))
+            c.pickup(watched("x", "1", "2", "sip:a@10.0.0.1", state="confirmed"))
         with pytest.raises(ConfigurationError, match="pickup code"):
-            c.pickup(Watched(None, None, None, "sip:a@10.0.0.1"))
+            c.pickup(watched(None, None, None, "sip:a@10.0.0.1"))
         with pytest.raises(ConfigurationError, match="pickup code"):
-            c.pickup(Watched("x", "1", "2", None))
+            c.pickup(watched("x", "1", "2", None))
         with pytest.raises(ConfigurationError, match="pickup_code"):
             c.pickup("620")
         with pytest.raises(ConfigurationError):
-            c.pickup(Watched("x y", "1", "2", "sip:a@10.0.0.1"))
+            c.pickup(watched("x y", "1", "2", "sip:a@10.0.0.1"))
 
     Trio().run(story)
 

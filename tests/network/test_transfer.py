@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from flexosip import Busy, Call, CallEnded, CallFailed, ConfigurationError, InvalidState, Phone, TransferRefused, TransferTimeout
+from flexosip import (
+    Busy,
+    Call,
+    CallEnded,
+    CallFailed,
+    ConfigurationError,
+    InvalidState,
+    NetworkError,
+    Phone,
+    TransferRefused,
+    TransferTimeout,
+)
 from flexosip.phone.events import Replaced, TransferProgress, Transferred, TransferRequested
 from tests.network.stage import RawPeer, World, settle
 from tests.network.transfer_stage import B, C, Trio, answered_by_peer, answering, events_of, notify, soon
@@ -199,6 +210,29 @@ def test_both_sides_transfer_at_once_and_each_is_told_the_truth() -> None:
         assert len(at_c) == 2
 
     Trio().run(story)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_over_a_line_that_loses_a_third_each_transfer_ends_with_the_truth_and_nothing_is_left(seed: int) -> None:
+    async def story(a: Phone, b: Phone, c: Phone) -> None:
+        at_b, at_c = answering(b), answering(c)
+        try:
+            call = await a.call(B, ring_timeout=60)
+            if seed % 2:
+                result = await call.transfer(C)
+            else:
+                result = await call.transfer(await a.call(C, ring_timeout=60))
+        except (CallFailed, CallEnded, NetworkError) as error:
+            # The loss may cost a call or an answer, but then nobody claims that it was done.
+            assert not isinstance(error, CallEnded) or error.end is not None
+            return
+        assert call.end is not None
+        new = at_b[0].transferred_to
+        assert new is not None
+        if result.confirmed:
+            assert new.answered_at is not None and at_c[-1].answered_at is not None
+
+    Trio(loss=0.33, seed=seed).run(story, media_timeout=None, b={"media_timeout": None})
 
 
 # -- a scripted peer is transferred -----------------------------------------------------------------------------------------

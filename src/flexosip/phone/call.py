@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flexosip.phone.session import CallSession
     from flexosip.phone.transfer_values import TransferHandler, TransferResult
     from flexosip.sip.headers import NameAddr
+    from flexosip.sip.uri import SipUri
 
 __all__ = ["Call"]
 
@@ -367,7 +368,7 @@ class Call(CallFacts):
         await self._session.changes.hold("sendrecv")
 
     async def transfer(
-        self, target: str | Call, *, hold: bool | None = None, timeout: float = 120.0, report: bool = True
+        self, target: str | SipUri | Call, *, hold: bool | None = None, timeout: float = 120.0, report: bool = True
     ) -> TransferResult:
         """Let the other side talk to somebody else instead of us (REFER); this call ends when the target has answered.
 

@@ -91,17 +91,14 @@ class _Takeover:
         """Decide, at once where it can be."""
         phone, old, usage = self._phone, self._old, self._usage
         assert usage.flow is not None
-        source = usage.flow.remote[0]
         policy = phone.transfers.accept_replaces
         # Known to the phone from here on: closing ends it.
         call = phone.call_class(self._new)
         phone._sessions[self._new] = self._new.call = call
         if isinstance(policy, (bool, str)):
-            peer = old.usage.flow if old.usage is not None else None
-            server = any(source in account.server_addresses for account in phone.accounts)
-            self._decided(policy is True or server or (peer is not None and source == peer.remote[0]))
+            self._decided(policy is True or phone.transfers.comes_from(old, usage.flow))
             return
-        question = ReplaceRequest(old.call, usage.request.from_, referred_by(usage.request), source)
+        question = ReplaceRequest(old.call, usage.request.from_, referred_by(usage.request), usage.flow.remote[0])
         phone.signalling.run(self._ask(policy, question))
 
     async def _ask(self, policy: object, question: ReplaceRequest) -> None:

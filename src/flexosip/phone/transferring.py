@@ -18,7 +18,7 @@ from flexosip.phone.events import TransferProgress, Transferred
 from flexosip.phone.transfer_values import TransferResult
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.refer import refer_to_value
-from flexosip.sip.refer_subscription import DialogReferrals, ReferKnowledge, ReferOutcome
+from flexosip.sip.refer_subscription import DialogReferrals, ReferKnowledge, ReferOutcome, ReferSubscription
 from flexosip.sip.replaces import Replaces
 from flexosip.sip.uri import SipUri
 
@@ -76,6 +76,7 @@ class _Transferor:
         self._report = report
         self._held: list[CallSession] = []
         self._told = False
+        self._subscription: ReferSubscription | None = None
 
     async def run(self, done: asyncio.Future[TransferResult]) -> None:
         """Carry it out; `done` gets the result or what went wrong."""
@@ -141,13 +142,12 @@ class _Transferor:
         if not self._report:
             headers += [("Refer-Sub", "false"), ("Supported", "norefersub")]
         session.transfer.at_end = self._call_ends
-        subscription = DialogReferrals.of(usage).refer(
+        self._subscription = DialogReferrals.of(usage).refer(
             (*headers, *session.phone.standard_headers),
             patience=self._timeout,
             on_progress=self._progress,
             on_done=lambda told: None if outcome.done() else outcome.set_result(told),
         )
-        self._subscription = subscription
         await asyncio.wait((outcome, session.over), return_when=asyncio.FIRST_COMPLETED)
         if not outcome.done() and session.end is not None and session.end.by != "remote":
             raise CallEnded(session.end)
@@ -159,7 +159,8 @@ class _Transferor:
 
     def _call_ends(self, end: CallEnd) -> None:
         """BYE of the other side before a final NOTIFY: most likely it talks to the target now."""
-        if end.by == "remote" and end.status == 200 and self._subscription.accepted and not self._subscription.done:
+        subscription = self._subscription
+        if subscription is not None and end.by == "remote" and end.status == 200 and subscription.accepted and not subscription.done:
             self._tell(TransferResult(self._target, 202, "Accepted", False))
 
     def _tell(self, result: TransferResult) -> None:
@@ -227,6 +228,7 @@ def _attended(session: CallSession, dialog: Dialog, other: CallSession) -> tuple
         replaces = Replaces.for_peer(theirs)
     except ValueError as error:
         raise InvalidState("transfer(): the other call has no tags by which it could be named (RFC 2543).") from error
-    # Behind a server everybody has a name there; without one only the address that the target itself gave is sure to reach it.
-    remote = theirs.remote.uri
-    return (remote if other.account is not None and isinstance(remote, SipUri) else theirs.remote_target), replaces
+    # At our own server the target has a name; anybody else is only sure to be reached at the address that it gave itself.
+    remote, account = theirs.remote.uri, other.account
+    named = account is not None and isinstance(remote, SipUri) and remote.user is not None and account.owns(remote)
+    return (remote if named and isinstance(remote, SipUri) else theirs.remote_target), replaces

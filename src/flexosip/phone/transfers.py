@@ -19,6 +19,7 @@ from flexosip.phone.session_requests import RECEIVED
 from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest, referred_by
 from flexosip.sip.dialog import Dialog
 from flexosip.sip.grammar import SipParseError
+from flexosip.sip.next_hop import SECURE_TRANSPORTS
 from flexosip.sip.refer import ReferTo, wants_subscription
 from flexosip.sip.refer_subscription import DialogReferrals, ReferNotifier
 from flexosip.sip.uri import SipUri
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from flexosip.phone.session import CallSession
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.dialog import DialogId
+    from flexosip.sip.flow import Flow
     from flexosip.sip.message import Request
     from flexosip.sip.server_transaction import ServerTransaction
 
@@ -103,9 +105,7 @@ class Transfers:
         """A REFER in the dialog of a call."""
         usage = session.usage
         assert usage is not None
-        source = transaction.flow.remote[0]
-        known = usage.flow is not None and source == usage.flow.remote[0]
-        if not known and not any(source in account.server_addresses for account in self._phone.accounts):
+        if not self.comes_from(session, transaction.flow):
             logger.warning("%s: a REFER came from elsewhere and is refused", session.label)
             transaction.respond(request.create_response(403))
         elif session.answered_at is None or usage.dialog is None or session.transfer.referred:
@@ -117,14 +117,20 @@ class Transfers:
         else:
             self._receive(session, session.account, DialogReferrals.of(usage), request, transaction)
 
+    def comes_from(self, session: CallSession, flow: Flow) -> bool:
+        """Whether `flow` leads to the peer of that call or to a server of ours; what began encrypted does not go on in the clear."""
+        way = session.usage.flow if session.usage is not None else None
+        if way is not None and way.remote[0] == flow.remote[0]:
+            return way.transport not in SECURE_TRANSPORTS or flow.transport in SECURE_TRANSPORTS
+        return any(account.trusts(flow) for account in self._phone.accounts)
+
     def receive_outside(self, request: Request, transaction: ServerTransaction) -> None:
         """A REFER from outside of any dialog (click-to-dial)."""
         core, flow = self._phone.core, transaction.flow
         dialog = Dialog.from_request(request, transaction.to_tag)
         dialog.early = False
         account = self._phone.account_called(request, flow)
-        trusted = account is not None and flow.remote[0] in account.server_addresses
-        auth = account.digest if account is not None and trusted else None
+        auth = account.digest if account is not None and account.trusts(flow) else None
         referrals = DialogReferrals(core, dialog, flow=flow, auth=auth, contact=core.contact_value(flow))
         self._receive(None, account, referrals, request, transaction)
 
@@ -322,5 +328,21 @@ def _receive_notify(session: CallSession, request: Request, transaction: ServerT
         DialogReferrals.of(usage).receive_request(request, transaction)
 
 
+_subscribe_otherwise = RECEIVED.get("SUBSCRIBE")
+
+
+def _receive_subscribe(session: CallSession, request: Request, transaction: ServerTransaction) -> None:
+    """A subscription that a REFER made is refreshed where it was made; any other is not ours."""
+    companion = session.usage.companion if session.usage is not None else None
+    package = (request.headers.get("Event") or "").partition(";")[0].strip().lower()
+    if package == "refer" and companion is not None:
+        companion.receive_request(request, transaction)
+    elif _subscribe_otherwise is not None:
+        _subscribe_otherwise(session, request, transaction)
+    else:
+        transaction.respond(request.create_response(489))
+
+
 RECEIVED["REFER"] = _receive_refer
+RECEIVED["SUBSCRIBE"] = _receive_subscribe
 RECEIVED["NOTIFY"] = _receive_notify

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flexosip.phone.transfer_values import TransferRequest, TransferResult
     from flexosip.sip.headers import Headers, NameAddr
     from flexosip.sip.identity import Identity
+    from flexosip.sip.uri import SipUri
     from flexosip.sip.user_to_user import UserToUser
 
 __all__ = ["Call", "HeaderArgument", "for_threads"]
@@ -309,7 +310,7 @@ class Call:
         self._portal.run(self._call.resume())
 
     def transfer(
-        self, target: str | Call, *, hold: bool | None = None, timeout: float = 120.0, report: bool = True
+        self, target: str | SipUri | Call, *, hold: bool | None = None, timeout: float = 120.0, report: bool = True
     ) -> TransferResult:
         """Let the other side talk to somebody else instead of us; see `flexosip.Call.transfer`."""
         other = target._call if isinstance(target, Call) else target
