@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from flexosip import Call, CallFailed, CallReplaced, ConfigurationError, InvalidState, Phone, ReplaceRequest, Replaces
+from flexosip import Call, Callers, CallFailed, CallReplaced, ConfigurationError, InvalidState, Phone, ReplaceRequest, Replaces
 from flexosip.phone.events import Replaced
 from flexosip.sip.dialog_info import WatchedDialog
 from flexosip.sip.message import Request
 from tests.network.stage import RawPeer, World, sdp, settle
+from tests.network.test_caller_auth import REAL, USERS, authorized
 from tests.network.transfer_stage import B, C, Trio, answered_by_peer, answering, events_of, soon
 
 
@@ -183,6 +184,27 @@ def test_a_program_may_trust_the_id_alone() -> None:
     World().run_with_peer(story, accept_replaces=True)
 
 
+def test_who_has_proved_who_it_is_may_take_over_from_elsewhere() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        taking(phone)
+        old, dialog = await answered_by_peer(phone, peer)
+        third = await RawPeer.open(phone._network.network, "10.0.0.77")
+        headers = (*replacing(dialog), *REAL)
+        third.ask("INVITE", sdp(7200, host="10.0.0.77"), call_id="proved", from_tag="third", headers=headers)
+        challenge = await third.response(401, "INVITE")
+        third.ask("INVITE", sdp(7200), call_id="proved", from_tag="third", cseq=2, headers=(*headers, authorized(challenge)))
+        response = await third.response(200, "INVITE")
+        third.within(response, "ACK", cseq=2, tag="third")
+        peer.answer(await peer.request("BYE"), 200)
+        assert old.end is not None and old.end.reason == "Replaced"
+        third.within(response, "BYE", cseq=3, tag="third")
+        await third.response(200, "BYE")
+        await settle(phone)
+        third.close()
+
+    World().run_with_peer(story, callers=Callers(require_auth=USERS))
+
+
 @pytest.mark.parametrize(("answer", "status"), [(True, 200), (False, 403)])
 def test_a_program_may_decide_itself(answer: bool, status: int) -> None:
     asked: list[ReplaceRequest] = []
@@ -349,6 +371,34 @@ def test_a_call_that_rings_at_a_watched_extension_is_taken_from_its_caller() -> 
         assert caught.value.call is at_a[0] and picked.state == "answered"
         assert (await at_c[0].wait_ended()).status == 487
         await picked.hangup()
+
+    Trio().run(story)
+
+
+def test_what_a_lamp_shows_ringing_is_picked_up() -> None:
+    async def story(a: Phone, b: Phone, c: Phone) -> None:
+        b.notifier("dialog")
+
+        @b.on_call
+        async def ring(call: Call) -> None:
+            await call.ring()
+            await call.wait_ended()
+
+        at_a = answering(a)
+        a.transfers.accept_replaces = True
+        async with c.watch(B) as lamp:
+            ringing = await a.dial(B)
+            async for state in lamp:
+                if state.dialogs and state.dialogs[0].ringing:
+                    break
+            picked = await c.pickup(state.dialogs[0])
+            with pytest.raises(CallReplaced):
+                await ringing.wait_answered(5)
+            assert picked.state == at_a[0].state == "answered"
+            async for state in lamp:
+                if not state.dialogs:
+                    break
+            await picked.hangup()
 
     Trio().run(story)
 

@@ -93,8 +93,8 @@ class Phone(EventVerbs):
         accept_transfers: whether the other side of a call may send us to somebody else (REFER). False: refused. True: we call whom it
             names. Or a function of a `TransferRequest`, which is asked about requests from outside of calls too; see `on_refer`.
         accept_replaces: whether a caller may take the place of the other side of a call (INVITE with Replaces). `auto`: who comes from
-            the account's server or from where the present peer is. True: whoever knows the call's id. False: never. Or a function of a
-            `ReplaceRequest`.
+            the account's server or from where the present peer is, or has proved who it is. True: whoever knows the call's id. False:
+            never. Or a function of a `ReplaceRequest`.
         tls_ca, tls_certificate, tls_key: PEM files, see `TlsSettings.ca`, `.certificate` and `.key`.
         tls: all of the TLS settings, instead of these.
         reliable_provisional: whether what we send before an answer (180, 183) is repeated until the caller's PRACK (RFC 3262): `off`:

@@ -1,7 +1,7 @@
 """Taking over calls: an INVITE with Replaces that comes, and naming the call that one of ours shall take over.
 
 Whoever knows Call-ID and both tags could tear a call away from its peer, so a new caller must also come from where our peer or our
-server is, unless the program trusts the names alone (`accept_replaces`). RFC 3891
+server is, or have proved who it is, unless the program trusts the names alone (`accept_replaces`). RFC 3891
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ class _Takeover:
         call = phone.call_class(self._new)
         phone._sessions[self._new] = self._new.call = call
         if isinstance(policy, (bool, str)):
-            self._decided(policy is True or phone.transfers.comes_from(old, usage.flow))
+            proved = self._new.authenticated_as is not None
+            self._decided(policy is True or proved or phone.transfers.comes_from(old, usage.flow))
             return
         question = ReplaceRequest(old.call, usage.request.from_, referred_by(usage.request), usage.flow.remote[0])
         phone.signalling.run(self._ask(policy, question))
