@@ -21,11 +21,14 @@ from flexosip.net.tls import TlsSettings
 from flexosip.observe.trace import Direction, WireMessage
 from flexosip.pbx.location import Binding, LocationTable, TooBrief
 from flexosip.pbx.proxy import ForkingProxy, Target
+from flexosip.pbx.states import UserStates
 from flexosip.phone.observers import tell
 from flexosip.sansio import Scheduler
 from flexosip.sip.digest import DigestServer, Verified
 from flexosip.sip.flow import Flow
+from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Request
+from flexosip.sip.message_summary import MessageSummary
 from flexosip.sip.next_hop import default_port, transport_of
 from flexosip.sip.server_transaction import ServerTransaction
 from flexosip.sip.stack import SipStack
@@ -36,7 +39,7 @@ __all__ = ["Pbx", "PbxEvent"]
 logger = logging.getLogger(__name__)
 
 RING_ALL = "**9"
-ALLOW = "ACK, BYE, CANCEL, INFO, INVITE, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, REGISTER, SUBSCRIBE, UPDATE"
+ALLOW = "ACK, BYE, CANCEL, INFO, INVITE, MESSAGE, NOTIFY, OPTIONS, PRACK, PUBLISH, REFER, REGISTER, SUBSCRIBE, UPDATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,13 @@ class Pbx:
             connection_from=driver.connection_from,
             listening_port=driver.listening_port,
         )
+        self._states = UserStates(
+            self._stack,
+            driver.locate,
+            contact=self._contact,
+            domain=self.realm,
+            registered=lambda user: bool(self.bindings(user)),
+        )
         driver.receive_malformed = self._stack.receive_malformed
         self._driver = driver
         try:
@@ -156,6 +166,7 @@ class Pbx:
         """Free the sockets. What rings is given up; answered calls go on without us until they end by themselves."""
         if self._driver is not None:
             self._proxy.close()
+            self._states.close()
         driver, self._driver = self._driver, None
         if driver is not None:
             self._stack.close()
@@ -170,6 +181,22 @@ class Pbx:
         """The phones that a user has registered now."""
         return self.locations.bindings(user, self._now())
 
+    def set_messages(self, user: str, summary: MessageSummary) -> None:
+        """Tell the phones of `user` that have subscribed what waits in the mailbox (RFC 3842).
+
+        Raises:
+            ConfigurationError: there is no such user.
+        """
+        if user not in self.users:
+            raise ConfigurationError(f"This PBX has no user {user!r}.")
+        self._states.set_messages(user, summary)
+
+    def _contact(self, flow: Flow) -> NameAddr:
+        """The PBX itself as seen over `flow`."""
+        assert self._driver is not None
+        uri = SipUri("sip", "pbx", flow.local[0], self._driver.listening_port(flow) if flow.reliable else flow.local[1])
+        return NameAddr(uri if flow.transport == "udp" else uri.with_parameter("transport", flow.transport))
+
     def on_event(self, observer: Callable[[PbxEvent], None]) -> Callable[[PbxEvent], None]:
         """Decorator: see what happens."""
         self._observers.append(observer)
@@ -183,6 +210,8 @@ class Pbx:
     def _emit(self, kind: str, user: str, detail: str = "") -> None:
         event = PbxEvent(self._now(), kind, user, detail)
         tell(self._observers, event)
+        if kind in ("registered", "unregistered") and self._driver is not None:
+            self._states.registration_changed(user)
 
     # -- between driver and stack -------------------------------------------------------------------------------------
 
@@ -249,6 +278,8 @@ class Pbx:
             self._on_register(request, transaction)
             return
         way = self._proxy.take_routes(request, self._is_ours)
+        if request.to.tag and way is None and self._states.receive_within(request, transaction):
+            return
         if request.to.tag:
             self._within_call(request, transaction, way)
         elif request.method == "OPTIONS" and uri.user is None and self._is_ours(uri):
@@ -351,6 +382,8 @@ class Pbx:
             users = [called]
         else:
             transaction.respond(request.create_response(404))
+            return
+        if len(users) == 1 and self._states.receive(request, transaction, caller, users[0]):
             return
         now = self._now()
         # A sips address is reached by TLS on every hop (RFC 5630 §5.3); then how the phone wrote its Contact does not matter.

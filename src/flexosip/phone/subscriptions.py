@@ -76,7 +76,8 @@ class Notification:
 
 
 class Subscription:
-    """A subscription, made by `Phone.subscribe`. It starts when it is entered or awaited, and is renewed until it is left.
+    """A subscription, made by `Phone.subscribe`. It starts when it is entered, awaited or read, and is renewed until its `async with`
+    block is left, `unsubscribe` is called or the phone is closed.
 
     `async for notification in subscription` ends when the other side ends it for good, or we do. States that come while nobody
     reads are kept, at most 256.

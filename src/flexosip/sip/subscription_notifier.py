@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from flexosip.errors import LocalProtocolError
 from flexosip.sip.dialog import Dialog
@@ -21,20 +21,47 @@ from flexosip.sip.transaction import TransactionFailure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flexosip.sansio import Timer
-    from flexosip.sip.agent import UserAgentCore
+    from flexosip.sansio import Scheduler, Timer
+    from flexosip.sip.agent import DialogUsage
+    from flexosip.sip.dialog import DialogId
     from flexosip.sip.digest import DigestClient
     from flexosip.sip.flow import Flow
+    from flexosip.sip.headers import NameAddr
     from flexosip.sip.message import Request
     from flexosip.sip.outgoing_request import Result
     from flexosip.sip.server_transaction import ServerTransaction
 
-__all__ = ["NotifierSubscription"]
+__all__ = ["NotifierHost", "NotifierSubscription"]
 
 logger = logging.getLogger(__name__)
 
 _MOST_WAITING: Final = 16
 """NOTIFYs that wait for the answer to one before; of more the oldest are left out, as states they are stale."""
+
+
+class NotifierHost(Protocol):
+    """Where a notifier lives: a user agent core, or a server with states of its own."""
+
+    dialogs: dict[DialogId, DialogUsage]
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Gives the time."""
+
+    def contact_value(self, flow: Flow) -> NameAddr | None:
+        """Our Contact over `flow`."""
+
+    def send_in_dialog(
+        self,
+        dialog: Dialog,
+        request: Request,
+        *,
+        auth: DigestClient | None,
+        on_final: Callable[[Result], None],
+        flow: Flow | None,
+        trusted: str | None,
+    ) -> object:
+        """Send a request of the dialog."""
 
 
 class NotifierSubscription:
@@ -55,7 +82,7 @@ class NotifierSubscription:
 
     def __init__(
         self,
-        core: UserAgentCore,
+        core: NotifierHost,
         request: Request,
         transaction: ServerTransaction,
         event: Event,
