@@ -158,7 +158,7 @@ def arrows(messages: Iterable[WireMessage]) -> list[Arrow]:
     With the whole trace known, the first try of a request that is then challenged is quiet, like the challenge itself.
     """
     seen = _Seen()
-    single = [(message, summarize(message.data)) for message in messages if message.kind == "sip" and seen.first_sight(message)]
+    single = [(message, summarize(message.masked)) for message in messages if message.kind == "sip" and seen.first_sight(message)]
     challenged = {(summary.call_id, summary.cseq) for _, summary in single if summary.status in (401, 407)}
     refused = {(summary.call_id, summary.cseq) for _, summary in single if summary.status >= 300 and summary.method == "INVITE"}
     again = _Repeats()
@@ -227,7 +227,7 @@ class Reader:
         """The arrow of a message, None when it is no SIP or was met before from its other end."""
         if message.kind != "sip" or not self._seen.first_sight(message):
             return None
-        summary = summarize(message.data)
+        summary = summarize(message.masked)
         kind, label, caption = _words(summary)
         if summary.status >= 300 and summary.method == "INVITE":
             self._refused[summary.call_id, summary.cseq] = None

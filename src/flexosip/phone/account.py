@@ -12,7 +12,7 @@ from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipErr
 from flexosip.phone.caller_id import IdentityPolicy, caller_address
 from flexosip.phone.contacts import secured
 from flexosip.phone.credentials import Credentials, create_auth
-from flexosip.phone.values import checked_text, parse_server
+from flexosip.phone.values import checked_text, parse_server, shown
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.next_hop import SECURE_TRANSPORTS, TRANSPORTS, NextHop, transport_of
 from flexosip.sip.registration import Registration, RegistrationEvent
@@ -50,9 +50,9 @@ def parse_aor(text: str) -> SipUri:
     try:
         uri = SipUri.parse(full)
     except (ValueError, FlexosipError) as error:
-        raise ConfigurationError(f"The account {text!r} is not an address like sip:user@host: {error}") from error
+        raise ConfigurationError(f"The account {shown(text)!r} is not an address like sip:user@host: {error}") from error
     if not uri.user:
-        raise ConfigurationError(f"The account {text!r} has no user part. Write it as sip:user@host.")
+        raise ConfigurationError(f"The account {shown(text)!r} has no user part. Write it as sip:user@host.")
     return SipUri(uri.scheme, uri.user, uri.host, uri.port)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flexosip.errors import ConfigurationError, FlexosipError
-from flexosip.phone.values import checked_text
+from flexosip.phone.values import checked_text, shown
 from flexosip.sip.uri import SipUri, TelUri, parse_uri
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def target_uri(target: str | SipUri, account: Account | None) -> SipUri:
     except ConfigurationError:
         raise
     except (ValueError, FlexosipError) as error:
-        raise ConfigurationError(f"The target {target!r} cannot be called: {error}") from error
+        raise ConfigurationError(f"The target {shown(target)!r} cannot be called: {error}") from error
     return _in_domain(text, account, target)
 
 
 def _in_domain(user: str, account: Account | None, target: str) -> SipUri:
     if account is None:
-        raise ConfigurationError(f"The target {target!r} needs a host, since this phone has no account. Write {user}@HOST.")
+        raise ConfigurationError(f"The target {shown(target)!r} needs a host, since this phone has no account. Write {shown(user)}@HOST.")
     return SipUri.for_user(user, account.aor.host, account.aor.port, scheme=account.aor.scheme)

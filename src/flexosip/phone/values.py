@@ -11,7 +11,7 @@ from flexosip.sip.headers import header_names
 from flexosip.sip.next_hop import NextHop, default_port
 from flexosip.sip.uri import SipUri
 
-__all__ = ["checked_media_type", "checked_text", "header_pairs", "optional_text", "parse_server"]
+__all__ = ["checked_media_type", "checked_text", "header_pairs", "optional_text", "parse_server", "shown"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
@@ -25,6 +25,14 @@ _OURS = frozenset({
 _PATH = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*)?")
 
 
+_PASSWORD_OF_URI = re.compile(r"(?i)(\bsips?:[^\s:@<>]*:|^(?!sips?:|tel:|wss?:)[^\s:@<>/]+:)[^\s@<>]+(?=@)")
+
+
+def shown(text: str) -> str:
+    """What a user wrote as an address, for a message: without the password that may be in it (RFC 3261 §19.1.1)."""
+    return _PASSWORD_OF_URI.sub(r"\1***", text)
+
+
 def checked_text(value: str, what: str) -> str:
     """`value` itself.
 
@@ -32,7 +40,8 @@ def checked_text(value: str, what: str) -> str:
         ConfigurationError: (a ValueError) it contains a control character, which could forge a header.
     """
     if _CONTROL.search(value):
-        raise ConfigurationError(f"{what} contains a control character (a line break, for example), which is not allowed: {value[:80]!r}.")
+        said = shown(value)[:80]
+        raise ConfigurationError(f"{what} contains a control character (a line break, for example), which is not allowed: {said!r}.")
     return value
 
 
@@ -91,7 +100,7 @@ def parse_server(text: str, what: str) -> SipUri:
     try:
         uri = SipUri.parse(uri_text)
     except (ValueError, FlexosipError) as error:
-        raise ConfigurationError(f"{what} {text!r} is neither HOST[:PORT] nor a SIP URI: {error}") from error
+        raise ConfigurationError(f"{what} {shown(text)!r} is neither HOST[:PORT] nor a SIP URI: {error}") from error
     return SipUri(uri.scheme, None, uri.host, uri.port, uri.parameters)
 
 
