@@ -203,6 +203,40 @@ def test_a_doorbell_leaves_nothing_wherever_it_is_cancelled(mode: Mode, outcome:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("confirm", [None, "1"])
+def test_a_ring_of_several_leaves_nothing_wherever_it_is_cancelled(mode: Mode, confirm: str | None) -> None:
+    def once(number: int) -> Any:
+        async def story(a: Phone, b: Phone, target: str) -> bool:
+            @b.on_call
+            async def handle(call: Any) -> None:
+                await call.ring()
+                if call.identity.called == "refuses":
+                    await call.reject(486)
+                elif call.identity.called == "answers":
+                    await asyncio.sleep(0.3)
+                    await call.answer()
+                    await asyncio.sleep(0.2)
+                    await call.send_digits("1")
+                await call.wait_ended()
+
+            work = CancelledAt(ringing(a), number, mode)
+            await quietly(work)
+            await settle(a, b)
+            return work.reached
+
+        async def ringing(a: Phone) -> None:
+            host = "@10.0.0.2"
+            group = a.call([f"sip:rings{host}", f"sip:refuses{host}"], ring_timeout=0.4, then=[[f"sip:answers{host}"]], confirm=confirm)
+            async with group as call:
+                await asyncio.sleep(0.1)
+                assert call.end is None
+
+        return World().run(story)
+
+    cancelled_at_every_await(once)
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_a_phone_that_registers_and_closes_leaves_nothing_wherever_it_is_cancelled(mode: Mode, transport: str) -> None:
     def once(number: int) -> Any:

@@ -204,6 +204,13 @@ class Table:
             raise self.error(key, f'must be a list of texts, for example {key} = ["**6*"].')
         return tuple(value)
 
+    def text_or_texts(self, key: str) -> tuple[str, ...]:
+        """A text or a list of texts; empty when the key is missing."""
+        if isinstance(self._data.get(key), list):
+            return self.texts(key)
+        text = self.text(key)
+        return (text,) if text is not None else ()
+
     def table(self, key: str) -> Table | None:
         """A table below this one; None when it is missing."""
         if key not in self._data:

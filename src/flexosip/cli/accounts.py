@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["AccountOptions", "add_account_options", "config_places", "create_phone", "load_accounts", "resolve_account"]
 
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+IDENTITY_POLICIES = ("from", "ppi", "pai", "rpid", "diversion")
+"""Where a provider wants `caller_id`; see `flexosip.IdentityPolicy`."""
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "auth_user", "realm", "registrar", "proxy",
     "display_name", "transport", "tls_ca", "tls_certificate", "tls_key", "listen", "codecs",
+    "caller_id", "identity_policy",
 )  # fmt: skip
 
 
@@ -34,6 +37,8 @@ class AccountOptions:
     registrar: str | None = None
     proxy: str | None = None
     display_name: str | None = None
+    caller_id: str | None = None
+    identity_policy: str | None = None
     transport: str | None = None
     tls_ca: str | None = None
     tls_certificate: str | None = None
@@ -64,6 +69,7 @@ def add_account_options(parser: argparse.ArgumentParser) -> None:
         "--listen", metavar="[T:]HOST:PORT", action="append", default=[], help="where to listen; tls:HOST:PORT and so on; may be repeated"
     )
     group.add_argument("--codec", metavar="NAME", action="append", default=[], help="codec to offer, best first; may be repeated")
+    group.add_argument("--caller-id", metavar="NUMBER", help="the number that calls show, where the account may choose it")
     group.add_argument("--display-name", metavar="TEXT", help="the name that other phones show")
 
 
@@ -127,6 +133,8 @@ def _account(table: Table) -> AccountOptions:
         registrar=table.text("registrar"),
         proxy=table.text("proxy"),
         display_name=table.text("display_name"),
+        caller_id=table.text("caller_id"),
+        identity_policy=table.choice("identity_policy", IDENTITY_POLICIES, "from") if "identity_policy" in table else None,
         transport=table.choice("transport", TRANSPORTS, "udp") if "transport" in table else None,
         tls_ca=table.file_path("tls_ca"),
         tls_certificate=table.file_path("tls_certificate"),
@@ -168,7 +176,7 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
         account = accounts[name] if name is not None else AccountOptions()
     changes: dict[str, Any] = {
         key: value
-        for key in ("auth_user", "registrar", "proxy", "transport", "tls_ca", "tls_certificate", "tls_key", "display_name")
+        for key in ("auth_user", "registrar", "proxy", "transport", "tls_ca", "tls_certificate", "tls_key", "display_name", "caller_id")
         if (value := getattr(options, key)) is not None
     }
     if options.listen:
@@ -207,4 +215,8 @@ def create_phone(account: AccountOptions, **settings: Any) -> Phone:
         told["listen"] = account.listen
     if account.codecs:
         told["codecs"] = account.codecs
+    if account.caller_id is not None:
+        told["caller_id"] = account.caller_id
+    if account.identity_policy is not None:
+        told["identity_policy"] = account.identity_policy
     return Phone(**{**settings, **told})

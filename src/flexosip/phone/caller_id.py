@@ -6,6 +6,7 @@ RFC 3323 (Privacy), RFC 3325 (P-Preferred-Identity, P-Asserted-Identity), RFC 58
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,8 @@ __all__ = ["IdentityPolicy", "OutgoingIdentity", "caller_address", "outgoing_ide
 
 _NUMBER: Final = ("from", "ppi", "pai", "rpid", "diversion")
 _HIDDEN: Final = ("from", "header", "prefix")
+_TELEPHONE = re.compile(r"\+?[0-9][0-9 ().\-/]*")
+_SEPARATORS = str.maketrans("", "", " ().-/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,9 @@ def caller_address(caller_id: str | SipUri, account: Account | None, own: NameAd
     Raises:
         ConfigurationError: it means none.
     """
+    if isinstance(caller_id, str) and _TELEPHONE.fullmatch(caller_id.strip()):
+        # "+49 30 123-45" is written for people (RFC 3966 §5.1.1).
+        caller_id = caller_id.translate(_SEPARATORS)
     if account is None and isinstance(caller_id, str) and "@" not in caller_id and ":" not in caller_id:
         checked_text(caller_id, "caller_id")
         assert isinstance(own.uri, SipUri)

@@ -50,6 +50,7 @@ from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
+    from flexosip.phone.caller_id import IdentityPolicy
     from flexosip.phone.endings import HeaderArgument
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.flow import Flow
@@ -69,7 +70,7 @@ class Phone(EventVerbs):
 
     Args:
         aor: `sip:user@host[:port]`; None for a phone without an account.
-        password, auth_user, realm, registrar, proxy, display_name, transport, expires, register: see `Account`.
+        password, auth_user, realm, registrar, proxy, display_name, transport, expires, register, caller_id, identity_policy: see `Account`.
         listen: addresses for UDP and TCP, `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one. With a transport before it, for
             that one alone: `tls:0.0.0.0:5061`, `ws:`, `wss:`, `udp:`, `tcp:`. To call and register by TLS none is needed.
         codecs: names in order of preference, for example `("PCMA", "PCMU")`.
@@ -135,6 +136,8 @@ class Phone(EventVerbs):
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
+        caller_id: str | None = None,
+        identity_policy: IdentityPolicy | str = "from",
         auto_answer: str | None = None,
         availability: Availability | None = None,
         accept_transfers: bool | TransferHandler = False,
@@ -162,8 +165,9 @@ class Phone(EventVerbs):
         self._set_up(clock, network)
         self.transfers = Transfers(self, accept_transfers, accept_replaces)
         if aor is not None:
-            settings = {"password": password, "auth_user": auth_user, "realm": realm, "expires": expires, "register": register}
-            self.add_account(aor, registrar=registrar, proxy=proxy, transport=transport, display_name=display_name, **settings)
+            settings: dict[str, Any] = {"password": password, "auth_user": auth_user, "realm": realm, "display_name": display_name}
+            settings |= {"expires": expires, "register": register, "caller_id": caller_id, "identity_policy": identity_policy}
+            self.add_account(aor, registrar=registrar, proxy=proxy, transport=transport, **settings)
         self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
 
     def _set_up(self, clock: Any, network: Any) -> None:

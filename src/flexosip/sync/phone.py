@@ -24,6 +24,7 @@ from flexosip.sync.portal import Portal
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
     from flexosip.phone.call_policy import CallPolicy
+    from flexosip.phone.caller_id import IdentityPolicy
     from flexosip.phone.callers import Callers
     from flexosip.phone.credentials import Credentials
     from flexosip.phone.events import CallEvent
@@ -70,6 +71,8 @@ class Phone(EventVerbs):
         max_calls: int | None = None,
         user_agent: str | None = None,
         trusted_peers: Sequence[str] | str = (),
+        caller_id: str | None = None,
+        identity_policy: IdentityPolicy | str = "from",
         auto_answer: str | None = None,
         availability: Availability | None = None,
         accept_transfers: bool | TransferHandler = False,

@@ -100,6 +100,7 @@ class FakePhone:
 
     script: dict[str, tuple[float, str | Exception]] = field(default_factory=dict)
     rings: list[tuple[float, str, float, str | None]] = field(default_factory=list)
+    confirmed: list[str | None] = field(default_factory=list)
     cancelled: list[float] = field(default_factory=list)
     running: bool = False
     addresses: tuple[str, ...] = ("udp:192.0.2.17:5060",)
@@ -124,9 +125,14 @@ class FakePhone:
         for task in self._tasks:
             task.cancel()
 
-    async def ring(self, target: str, duration: float = 20.0, *, subject: str | None = None) -> FakeResult:
+    async def ring(
+        self, target: str | list[str], duration: float = 20.0, *, subject: str | None = None, confirm: str | None = None
+    ) -> FakeResult:
         now = asyncio.get_running_loop().time()
+        if not isinstance(target, str):
+            target = " and ".join(target)
         self.rings.append((now, target, duration, subject))
+        self.confirmed.append(confirm)
         seconds, outcome = self.script.get(target, (float("inf"), "rang_out"))
         try:
             if duration and duration < seconds:

@@ -138,6 +138,20 @@ def test_destinations_are_rung_in_order_until_one_answers_or_declines(tmp_path: 
     assert len(scene.told("error")) == isinstance(outcome, Exception)
 
 
+def test_a_destination_of_several_rings_them_at_once_and_may_want_a_key(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        (await scene.phone.call_in()).hang_up()
+        await scene.bell.trigger()
+        await asyncio.sleep(60)
+
+    config = BellConfig((Destination("**610", 10.0, None, ("**611", "**612"), "1"), Destination("**9", 5.0)))
+    scene = Scene(tmp_path, config, FakePhone(script={"**9": (3.0, "answered")}))
+    scene.play(story)
+    assert [ring[1] for ring in scene.phone.rings] == ["**610 and **611 and **612", "**9"]
+    assert scene.phone.confirmed == ["1", None]
+    assert [event["target"] for name, event in scene.told("calling")] == ["**610, **611, **612", "**9"]
+
+
 def test_a_ring_without_end_ends_when_the_bell_is_switched_off(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         call = await scene.phone.call_in()

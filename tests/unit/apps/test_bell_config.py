@@ -91,6 +91,16 @@ def test_little_is_needed(tmp_path: Path) -> None:
     assert (config.pin, config.callers, config.cool_down, config.language) == (None, (), 0.0, "en")
 
 
+def test_a_destination_may_be_several_phones_and_want_a_key(tmp_path: Path) -> None:
+    text = '[account]\naor = "sip:bell@fritz.box"\n[[destination]]\ntarget = ["**610", "**611"]\nconfirm = "*"\n'
+    [destination] = load(tmp_path, text).destinations
+    assert (destination.target, destination.others, destination.confirm) == ("**610", ("**611",), "*")
+    assert destination.words == "**610, **611"
+    for bad, word in (('target = []', "missing"), ('target = ["**9"]\nconfirm = "12"', "one key"), ("target = [1]", "list of texts")):
+        with pytest.raises(ConfigurationError, match=word):
+            load(tmp_path, f'[account]\naor = "sip:bell@fritz.box"\n[[destination]]\n{bad}\n')
+
+
 def test_several_destinations_and_triggers_keep_their_order(tmp_path: Path) -> None:
     config = load(
         tmp_path,

@@ -319,6 +319,32 @@ def test_ring(bench: Bench, behaviour: str, code: int) -> None:
     assert bench.told("calling")[0]["target"] == TARGET
 
 
+def test_ring_several_and_then_others(bench: Bench) -> None:
+    @contextlib.asynccontextmanager
+    async def three(bench: Bench) -> Any:
+        async with contextlib.AsyncExitStack() as stack:
+            for ip in ("10.0.0.21", "10.0.0.22", "10.0.0.23"):
+                phone = Phone(clock=bench.clock, network=bench.host(ip), listen=(f"{ip}:5060",))
+                phone.on_call(answering if ip.endswith("23") else ringing)
+                await stack.enter_async_context(phone)
+            yield
+            await asyncio.sleep(0.5)
+
+    words = ["ring", "sip:a@10.0.0.21", "sip:b@10.0.0.22", "--then", "sip:c@10.0.0.23", "--duration", "5", "--json"]
+    assert bench.run(*words, peer=three) == 0
+    assert [(event["target"][4], event["outcome"]) for event in bench.told("rang")] == [
+        ("a", "rang_out"), ("b", "rang_out"), ("c", "answered"),
+    ]  # fmt: skip
+    assert [event["target"][4] for event in bench.told("calling")] == ["a", "b"]
+
+
+def test_ring_with_a_key_is_not_answered_by_who_presses_none(bench: Bench) -> None:
+    assert bench.run("ring", TARGET, "--confirm", "1", "--duration", "20", "--json", peer=peer_phone(answering)) == 3
+    assert [event["outcome"] for event in bench.told("rang")] == ["unconfirmed"]
+    assert bench.run("ring", TARGET, "--confirm", "12") == 2
+    assert bench.run("ring", TARGET, "--confirm-prompt", "x.wav") == 2
+
+
 def test_pbx_tells_who_registers(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import flexosip.pbx
 

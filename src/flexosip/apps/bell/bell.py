@@ -200,13 +200,14 @@ class Bell:
     async def _ring_all(self) -> None:
         """Ring the destinations one after the other until one answers or declines."""
         for destination in self.config.destinations:
-            self._report("calling", target=destination.target)
+            self._report("calling", target=destination.words)
+            target = [destination.target, *destination.others] if destination.others else destination.target
             try:
-                result = await self.phone.ring(destination.target, destination.duration, subject=destination.name)
+                result = await self.phone.ring(target, destination.duration, subject=destination.name, confirm=destination.confirm)
             except FlexosipError as error:
-                self._report("error", message=f"{destination.target}: {error}", explain=error.explain())
+                self._report("error", message=f"{destination.words}: {error}", explain=error.explain())
                 continue
-            self._report("rang", target=destination.target, outcome=str(result.outcome))
+            self._report("rang", target=destination.words, outcome=str(result.outcome))
             if result.answered or result.declined:
                 break
 

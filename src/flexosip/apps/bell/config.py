@@ -61,6 +61,15 @@ class Destination:
     """Seconds; 0 rings for ever."""
     name: str | None = None
     """What the phone shows, where it shows a call's subject."""
+    others: tuple[str, ...] = ()
+    """Who rings at the same time; the first who answers has the call."""
+    confirm: str | None = None
+    """The key that whoever answers has to press, so that no mailbox takes the call."""
+
+    @property
+    def words(self) -> str:
+        """All targets, for people and events."""
+        return ", ".join((self.target, *self.others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +238,19 @@ def _password(table: Table, name: str) -> str:
 
 
 def _destination(table: Table, account: AccountSettings) -> Destination:
-    table.check_keys(("target", "duration", "name"))
-    target = table.text("target")
-    if target is None:
-        raise table.error(None, 'whom to ring is missing: write, for example, target = "**9".')
-    if account.aor is None and "@" not in target and ":" not in target:
-        raise table.error("target", f'without an [account] {target!r} needs a host: write, for example, target = "{target}@192.168.1.20".')
+    table.check_keys(("target", "duration", "name", "confirm"))
+    targets = table.text_or_texts("target")
+    if not targets:
+        raise table.error(None, 'whom to ring is missing: write, for example, target = "**9", or a list of several that ring at once.')
+    for target in targets:
+        if account.aor is None and "@" not in target and ":" not in target:
+            example = f'target = "{target}@192.168.1.20"'
+            raise table.error("target", f"without an [account] {target!r} needs a host: write, for example, {example}.")
     duration = table.number("duration", _DEFAULT_DURATION, maximum=86_400, what="seconds from 0 (for ever) to 86400")
-    return Destination(target, duration, table.text("name"))
+    confirm = table.text("confirm")
+    if confirm is not None and (len(confirm) != 1 or confirm.upper() not in "0123456789*#ABCD"):
+        raise table.error("confirm", 'must be one key, for example confirm = "1".')
+    return Destination(targets[0], duration, table.text("name"), targets[1:], confirm)
 
 
 def _trigger(table: Table) -> TriggerSettings:
