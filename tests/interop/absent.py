@@ -19,6 +19,9 @@ PJSIP_PYTHON = FOLDER / "pjsip" / "bin" / "python"
 PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "kamailio": "kamailio", "linphonec": "linphone-cli"}
 """Program of each packaged peer and the Debian package that brings it."""
 
+MODULES = {"kamailio-tls": "tls.so", "kamailio-websocket": "websocket.so"}
+"""Modules of Kamailio that come in packages of their own, `NAME-modules`."""
+
 
 def absence_of(peer: str) -> str | None:
     """Why the peer cannot be used, None if it can."""
@@ -30,10 +33,13 @@ def absence_of(peer: str) -> str | None:
         return None
     if peer == "pjsip":
         return None if PJSIP_PYTHON.exists() else f"peer pjsip is absent (no {PJSIP_PYTHON}; see .ci/run)"
+    if peer in MODULES:
+        found = any(Path("/usr").glob(f"lib*/**/kamailio/modules/{MODULES[peer]}"))
+        return None if found else f"peer {peer} is absent (apt-get install {peer}-modules)"
     return None if shutil.which(peer) is not None else f"peer {peer} is absent (apt-get install {PACKAGES[peer]})"
 
 
 def is_required(peer: str) -> bool:
     """True where the peer must be there: `FLEXOSIP_REQUIRE_PEERS` names it, or is "1" and the peer is a package of Debian."""
     named = os.environ.get("FLEXOSIP_REQUIRE_PEERS", "")
-    return peer in named.split(",") or (named == "1" and peer in PACKAGES)
+    return peer in named.split(",") or (named == "1" and (peer in PACKAGES or peer in MODULES))

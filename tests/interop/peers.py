@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.certificates import Issued
 from tests.interop.process import LOOPBACK, Process, free_ports, wait_until
 from tests.interop.sipp.rtp_pcap import write_pcap
 
@@ -115,9 +116,11 @@ class Sipp(Process):
 
 
 class Kamailio(Process):
-    """Registrar and record-routing proxy for `DOMAIN`, with digest, on UDP and TCP.
+    """Registrar and record-routing proxy for `DOMAIN`, with digest, on UDP and TCP; with a certificate on TLS and WebSocket as well.
 
     Args:
+        certificate: its own; then it also listens for TLS, WebSocket and secure WebSocket, these at the path /ws.
+        authority: with which certificates of clients are verified, and then required.
         users: passwords by user name.
         algorithm: "MD5" or "SHA-256".
         min_expires: shorter registrations are refused with 423.
@@ -134,14 +137,33 @@ class Kamailio(Process):
         min_expires: int = 0,
         max_expires: int = 3600,
         nonce_seconds: int = 300,
+        certificate: Issued | None = None,
+        authority: Path | None = None,
     ) -> None:
-        self.port = free_ports(1)
+        self.port = free_ports(4)
         self.address = f"{LOOPBACK}:{self.port}"
+        self._secure = certificate is not None
+        self.ways = {
+            "udp": self.address,
+            "tcp": self.address,
+            "tls": f"{LOOPBACK}:{self.port + 1}",
+            "ws": f"ws://{LOOPBACK}:{self.port + 2}/ws",
+            "wss": f"wss://{DOMAIN}:{self.port + 3}/ws",
+        }
+        """What to give a phone as its proxy, by transport."""
         self.users = users or {"alice": "secret-alice", "bob": "secret-bob"}
         modules = next(iter(sorted(Path("/usr/lib").glob("*/kamailio/modules"))), Path("/usr/lib/kamailio/modules"))
         values = {
             "ADDRESS": LOOPBACK,
             "ALGORITHM": algorithm,
+            "CA_LIST": f'modparam("tls", "ca_list", "{authority}")' if authority is not None else "",
+            "CERTIFICATE": str(certificate.certificate if certificate is not None else ""),
+            "DEFINE_SECURE": "#!define SECURE" if certificate is not None else "",
+            "KEY": str(certificate.key if certificate is not None else ""),
+            "TLS_PORT": str(self.port + 1),
+            "VERIFY_CLIENT": str(int(authority is not None)),
+            "WS_PORT": str(self.port + 2),
+            "WSS_PORT": str(self.port + 3),
             "DOMAIN": DOMAIN,
             "FOLDER": str(folder),
             "MAX_EXPIRES": str(max_expires),
@@ -164,6 +186,8 @@ class Kamailio(Process):
     async def ready(self) -> None:
         await self.wait_bound("udp", self.port)
         await self.wait_bound("tcp", self.port)
+        for port in range(self.port + 1, self.port + 4) if self._secure else ():
+            await self.wait_bound("tcp", port)
         await wait_until((self.folder / "control.sock").exists, 5, "Kamailio's control socket")
 
     async def restart(self, pause: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""RFC 4475 and RFC 5118 on the wire: each message gets exactly the answer of the table, over UDP and TCP, from a phone and a registrar.
+"""RFC 4475 and RFC 5118 on the wire: each message gets exactly the answer of the table, by each transport, from a phone and a registrar.
 
 The messages are the RFCs' own where the shared corpus is present, and renderings of each rule in other words everywhere.
 """
@@ -64,8 +64,8 @@ def test_every_message_of_both_rfcs_is_in_the_table_and_rendered() -> None:
 async def judge(network: Network, name: str, data: bytes, role: str, transport: str) -> None:
     """Send the message to a fresh phone or registrar and compare everything that comes back with the table."""
     wanted = expected(name, role, transport)
-    async with make(role, network) as server:
-        async with Sender(network, transport, address_of(server)) as sender:
+    async with make(role, network, transport=transport) as server:
+        async with Sender(network, transport, address_of(server, transport)) as sender:
             branch = sender.send(data)
             if wanted.closed == "later":
                 await asyncio.sleep(PATIENCE)
@@ -75,7 +75,7 @@ async def judge(network: Network, name: str, data: bytes, role: str, transport: 
             if wanted.closed is None and wanted.registered is not None:
                 await _register(sender, data, wanted)
         # Whatever it was: the next one is served.
-        async with Sender(network, transport, address_of(server)) as sender:
+        async with Sender(network, transport, address_of(server, transport)) as sender:
             await sender.probe()
 
 

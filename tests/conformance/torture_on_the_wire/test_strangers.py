@@ -11,7 +11,7 @@ from flexosip import Phone
 from flexosip.pbx import Pbx
 from flexosip.simulation import VirtualClock, VirtualNetwork
 from tests.conformance.torture_on_the_wire.renderings import RENDERINGS
-from tests.conformance.torture_on_the_wire.torture import TRANSPORTS, Sender, address_of, addressed, make
+from tests.conformance.torture_on_the_wire.torture import TRANSPORTS, Sender, address_of, addressed, certificate, make
 from tests.corpus import entries
 
 USER, PASSWORD = "bell", "house"
@@ -30,7 +30,9 @@ def test_with_an_account_no_stranger_hears_anything(transport: str) -> None:
     async def main() -> None:
         stranger = network.host("10.0.0.66")
         pbx = Pbx({USER: PASSWORD}, listen=("10.0.0.1:5060",), network=network.host("10.0.0.1"))
-        phone = Phone(f"sip:{USER}@10.0.0.1", password=PASSWORD, listen=("10.0.0.2:5060",), network=network.host("10.0.0.2"), clock=clock)
+        listen = ("10.0.0.2:5060", "tls:10.0.0.2:5061", "ws:10.0.0.2:80")
+        there = network.host("10.0.0.2")
+        phone = Phone(f"sip:{USER}@10.0.0.1", password=PASSWORD, listen=listen, network=there, clock=clock, tls=certificate())
 
         @phone.on_call
         async def answer(call: Any) -> None:
@@ -38,7 +40,7 @@ def test_with_an_account_no_stranger_hears_anything(transport: str) -> None:
 
         async with pbx, phone:
             for name, data in requests():
-                async with Sender(stranger, transport, ("10.0.0.2", 5060), host="10.0.0.66") as sender:
+                async with Sender(stranger, transport, address_of(phone, transport), host="10.0.0.66") as sender:
                     sender.send(data)
                     await asyncio.sleep(0.2)
                     # Line breaks between the messages of a stream are a ping, and one line break its answer (RFC 5626 §3.5.1).

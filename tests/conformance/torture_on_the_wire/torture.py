@@ -15,24 +15,34 @@ In bodies 192.0.2.x becomes 127.0.0.x, of the same length: a call that is answer
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import hashlib
 import re
+import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexosip import Limits, Phone
+from flexosip import Limits, Phone, TlsSettings
 from flexosip.net.address import Address
 from flexosip.net.network import DatagramEndpoint, Network, StreamConnection
+from flexosip.net.tls import TlsContexts
+from flexosip.net.tls_stream import TlsStream
+from flexosip.net.websocket import WebSocketChannel, open_websocket
 from flexosip.pbx import Pbx
 from flexosip.sip.message import Request, Response
 from flexosip.sip.parser import SipParseError, parse_message
 from flexosip.sip.uri import SipUri
+from tests.certificates import Authority
 
 ROLES = ("phone", "registrar")
-TRANSPORTS = ("udp", "tcp")
+TRANSPORTS = ("udp", "tcp", "tls", "ws")
+STREAMS = ("tcp", "tls")
+"""Where Content-Length is the border; a WebSocket has frames, and each is a message as a datagram is."""
+DOMAIN = "torture.test"
 PASSWORD = "torture"
 USERS = ("user", "j.user", "watson", "null-\x00-null")
 
@@ -63,7 +73,7 @@ def table() -> dict[str, dict[str, Any]]:
 def expected(name: str, role: str, transport: str) -> Expected:
     """The row of `name` for one role and transport."""
     row = table()[name]
-    stream = transport == "tcp"
+    stream = transport in STREAMS
     statuses = row.get(f"{role}_tcp") if stream else None
     return Expected(
         tuple(row[role] if statuses is None else statuses),
@@ -79,7 +89,7 @@ def addressed(data: bytes, transport: str, port: int, branch: str) -> bytes:
     head, blank, body = data.partition(b"\r\n\r\n")
     if not blank:
         head = head.removesuffix(b"\r\n")
-    if transport == "tcp":
+    if transport in STREAMS:
         if b"dblreq" in head:
             second, _, rest = body.partition(b"\r\n\r\n")
             body = second + b"\r\n\r\n" + _counted(second, rest)
@@ -101,7 +111,7 @@ def _counted(head: bytes, body: bytes) -> bytes:
 
 
 class Sender:
-    """The other side: one UDP socket, or one TCP connection, to a phone or registrar.
+    """The other side: one UDP socket, or one connection, to a phone or registrar.
 
     Args:
         network: the real or a virtual one.
@@ -118,6 +128,7 @@ class Sender:
         self._host = host
         self._datagrams: DatagramEndpoint | None = None
         self._stream: StreamConnection | None = None
+        self._frames: WebSocketChannel | None = None
         self.unread = b""
         self._changed = asyncio.Event()
         self._number = 0
@@ -135,6 +146,13 @@ class Sender:
             self._datagrams = await self._network.open_datagram(self._host, 0, lambda data, remote, local: self._take(data))
         else:
             self._stream = await self._network.connect(*self.server)
+            if self.transport == "tls":
+                context = TlsContexts(authority().trust).client()
+                self._stream = TlsStream(self._stream, context, domain=DOMAIN)
+                await self._stream.handshake(5.0)
+            elif self.transport == "ws":
+                host, port = self.server
+                self._frames = await open_websocket(self._stream, host, "/", secure=False, port=port, remote=self.server)
             self._stream.on_lost = lambda error: self._lost()
             self._stream.on_data = self._read
 
@@ -163,6 +181,10 @@ class Sender:
         self._changed.set()
 
     def _read(self, data: bytes) -> None:
+        if self._frames is not None:
+            for message in self._frames.receive(data):
+                self._take(message)
+            return
         self.unread += data
         while (end := self.unread.find(b"\r\n\r\n")) >= 0:
             length = re.search(rb"\r\nContent-Length: ([0-9]+)", self.unread[:end])
@@ -182,7 +204,7 @@ class Sender:
     def write(self, data: bytes) -> None:
         """Send octets as they are."""
         if self._stream is not None:
-            self._stream.write(data)
+            self._stream.write(data if self._frames is None else self._frames.wrap(data))
         else:
             assert self._datagrams is not None
             self._datagrams.send(data, self.server)
@@ -273,11 +295,33 @@ def understood(data: bytes) -> Request:
 # -- the two roles -----------------------------------------------------------------------------------------------------
 
 
-def make_phone(network: Network, *, host: str = "127.0.0.1", clock: Any = None) -> Phone:
+@functools.cache
+def authority() -> Authority:
+    """Whose certificates the roles show; its files go at the end of the tests."""
+    folder = tempfile.TemporaryDirectory()
+    made = Authority(Path(folder.name))
+    atexit.register(folder.cleanup)
+    return made
+
+
+@functools.cache
+def certificate() -> TlsSettings:
+    """That of the roles."""
+    return authority().server(DOMAIN)
+
+
+def listeners(host: str, transport: str) -> dict[str, Any]:
+    """The settings of a role that is reached by UDP and TCP, and by `transport`."""
+    if transport in ("udp", "tcp"):
+        return {"listen": (f"{host}:0",)}
+    return {"listen": (f"{host}:0", f"{transport}:{host}:0"), "tls": certificate() if transport == "tls" else None}
+
+
+def make_phone(network: Network, *, host: str = "127.0.0.1", clock: Any = None, transport: str = "udp") -> Phone:
     """A phone without an account that answers every call."""
     # The answers are what is looked at, not what the phone does against those who want too many of them.
     limits = Limits(source_rate=None, total_rate=None, bound_answers=False)
-    phone = Phone(listen=(f"{host}:0",), network=network, clock=clock, limits=limits)
+    phone = Phone(network=network, clock=clock, limits=limits, **listeners(host, transport))
 
     @phone.on_call
     async def answer(call: Any) -> None:
@@ -287,10 +331,14 @@ def make_phone(network: Network, *, host: str = "127.0.0.1", clock: Any = None) 
     return phone
 
 
-def make_registrar(network: Network, *, host: str = "127.0.0.1", clock: Any = None) -> Pbx:
+def make_registrar(network: Network, *, host: str = "127.0.0.1", clock: Any = None, transport: str = "udp") -> Pbx:
     """A PBX for example.com."""
     pbx = Pbx(
-        {name: PASSWORD for name in USERS if name.isprintable()}, listen=(f"{host}:0",), realm="example.com", network=network, clock=clock
+        {name: PASSWORD for name in USERS if name.isprintable()},
+        realm="example.com",
+        network=network,
+        clock=clock,
+        **listeners(host, transport),
     )
     # No such name can be configured; the RFC has it, and it must not be confused with another one.
     pbx.users.update((name, PASSWORD) for name in USERS if not name.isprintable())
@@ -302,9 +350,9 @@ def make(role: str, network: Network, **settings: Any) -> Phone | Pbx:
     return make_phone(network, **settings) if role == "phone" else make_registrar(network, **settings)
 
 
-def address_of(server: Phone | Pbx) -> Address:
-    """Where it listens by UDP and by TCP."""
-    _, host, port = server.addresses[0].split(":")
+def address_of(server: Phone | Pbx, transport: str = "udp") -> Address:
+    """Where it listens by `transport`."""
+    _, host, port = next(address for address in server.addresses if address.startswith(f"{transport}:")).split(":")
     return host, int(port)
 
 
