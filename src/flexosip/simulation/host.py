@@ -43,6 +43,8 @@ class VirtualHost:
         self._plugged = True
         self.random = random.Random(f"{network.seed}/host/{self.addresses[0]}")
         """for the machines that run here: the same again with the same seed"""
+        self._drift = 0.0
+        self._wound = (0.0, 0.0)
         self.connections: set[VirtualConnection] = set()
         self._datagrams: dict[Address, VirtualDatagramEndpoint | VirtualMediaSocket] = {}
         self._listeners: dict[Address, VirtualListener] = {}
@@ -84,11 +86,31 @@ class VirtualHost:
     # -- Network ---------------------------------------------------------------------------------------------------
 
     def time(self) -> float:
-        """The network's time, seconds."""
-        return self.network.time()
+        """The time of this machine, seconds: the network's, unless its clock drifts."""
+        now = self.network.time()
+        if self._drift == 0.0 and self._wound == (0.0, 0.0):
+            return now
+        since, showed = self._wound
+        return showed + (now - since) * (1.0 + self._drift)
+
+    @property
+    def drift(self) -> float:
+        """What its clock goes fast (or slow, below 0), seconds a second: 50e-6 is a usual crystal. Packets are sent by it."""
+        return self._drift
+
+    @drift.setter
+    def drift(self, drift: float) -> None:
+        if not -0.5 < drift < 0.5:
+            raise ValueError(f"drift is a part of a second, for example 50e-6, not {drift!r}")
+        self._wound = (self.network.time(), self.time())
+        self._drift = drift
 
     def call_at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> TimerHandle:
-        """Call `callback(*arguments)` at `when`."""
+        """Call `callback(*arguments)` at `when` of this machine's time."""
+        since, showed = self._wound
+        if self._drift != 0.0 or since != showed:
+            # Not a hair too early by rounding: who finds his time not come would ask for the same moment again, for ever.
+            when = since + (when - showed) / (1.0 + self._drift) + 1e-9
         return self.network.loop.call_at(when, callback, *arguments)
 
     async def open_datagram(

@@ -1,6 +1,6 @@
 """A router with network address translation on the virtual network: hosts behind it share its public address.
 
-A mapping belongs to an inside address and port (RFC 4787: endpoint-independent mapping); who may send back through it is the filter.
+Mapping and filtering are those of RFC 4787 §4.1 and §5, under the names of RFC 3489 that people use.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["VirtualNat"]
 
 _FIRST_PORT = 20000
+_KINDS = ("full-cone", "restricted", "port-restricted", "symmetric")
 
 
 class VirtualNat:
@@ -23,15 +24,32 @@ class VirtualNat:
     Args:
         public: the outside address.
         lifetime: seconds after the last outgoing packet for which a mapping lives.
-        filtering: True (RFC 4787 address and port-dependent filtering): only those who were sent something get in.
+        filtering: False is short for `kind="full-cone"`.
+        kind: `full-cone`: anybody gets in through a mapping; `restricted`: addresses that were sent something; `port-restricted`:
+            addresses and ports that were; `symmetric`: like that, and each destination gets a mapping of its own.
+        hairpin: hosts inside reach each other by the public address.
+        inbound_refresh: packets from outside keep a mapping alive, too (RFC 4787 REQ-6 leaves it open).
     """
 
-    def __init__(self, public: str, *, lifetime: float = 60.0, filtering: bool = True) -> None:
+    def __init__(
+        self,
+        public: str,
+        *,
+        lifetime: float = 60.0,
+        filtering: bool = True,
+        kind: str | None = None,
+        hairpin: bool = True,
+        inbound_refresh: bool = False,
+    ) -> None:
+        if kind is not None and kind not in _KINDS:
+            raise ValueError(f"kind={kind!r}: a NAT is {', '.join(_KINDS)}")
         self.public = public
         self.lifetime = lifetime
-        self.filtering = filtering
+        self.kind = kind or ("port-restricted" if filtering else "full-cone")
+        self.hairpin = hairpin
+        self.inbound_refresh = inbound_refresh
         self.inside: dict[str, VirtualHost] = {}
-        self._mappings: dict[Address, int] = {}
+        self._mappings: dict[tuple[Address, Address | None], int] = {}
         self._owners: dict[int, tuple[VirtualHost, Address]] = {}
         self._used: dict[int, float] = {}
         self._allowed: dict[int, set[Address]] = {}
@@ -39,13 +57,14 @@ class VirtualNat:
 
     def outbound(self, host: VirtualHost, source: Address, destination: Address, now: float) -> Address:
         """The public source of a packet from inside; opens or refreshes the mapping."""
-        port = self._mappings.get(source)
+        key = (source, destination if self.kind == "symmetric" else None)
+        port = self._mappings.get(key)
         if port is None or now - self._used[port] > self.lifetime:
             if port is not None:
-                self._forget(port, source)
+                del self._mappings[key], self._owners[port], self._used[port], self._allowed[port]
             port = self._next_port
             self._next_port += 1
-            self._mappings[source] = port
+            self._mappings[key] = port
             self._owners[port] = (host, source)
             self._allowed[port] = set()
         self._used[port] = now
@@ -55,11 +74,18 @@ class VirtualNat:
     def inbound(self, source: Address, port: int, now: float) -> tuple[VirtualHost, Address] | None:
         """The host and address inside for a packet to public `port`, or None if it is dropped."""
         owner = self._owners.get(port)
-        if owner is None or now - self._used[port] > self.lifetime:
+        if owner is None or now - self._used[port] > self.lifetime or not self._lets_in(source, port):
             return None
-        if self.filtering and source not in self._allowed[port]:
-            return None
+        if self.inbound_refresh:
+            self._used[port] = now
         return owner
+
+    def _lets_in(self, source: Address, port: int) -> bool:
+        if self.kind == "full-cone":
+            return True
+        if self.kind == "restricted":
+            return any(source[0] == ip for ip, _ in self._allowed[port])
+        return source in self._allowed[port]
 
     def rebind(self) -> None:
         """Forget all mappings, as after a restart of the router: every host gets new public ports."""
@@ -67,6 +93,3 @@ class VirtualNat:
         self._owners.clear()
         self._used.clear()
         self._allowed.clear()
-
-    def _forget(self, port: int, source: Address) -> None:
-        del self._mappings[source], self._owners[port], self._used[port], self._allowed[port]

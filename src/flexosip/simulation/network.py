@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from flexosip.net.address import Address, canonical_ip, is_loopback
 from flexosip.simulation.clock import VirtualClock
 from flexosip.simulation.datagram import VirtualDatagramEndpoint, VirtualMediaSocket
+from flexosip.simulation.faults import Dropped, Partition, addresses_of, fitting
 from flexosip.simulation.host import VirtualHost
 from flexosip.simulation.link import Link, LinkSettings, Packet
 from flexosip.simulation.names import VirtualDns
@@ -73,6 +74,7 @@ class VirtualNetwork:
         self._names: dict[str, tuple[str, ...]] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._overrides: dict[tuple[str, str], LinkSettings] = {}
+        self._partitions: list[Partition] = []
         self._heap: list[tuple[float, int, Callable[..., Any], tuple[Any, ...]]] = []
         self._order = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -104,10 +106,10 @@ class VirtualNetwork:
         host.addresses = tuple(self._checked_ip(ip, host.nat) for ip in ips)
         table.update(dict.fromkeys(host.addresses, host))
 
-    def nat(self, public: str, *, lifetime: float = 60.0, filtering: bool = True) -> VirtualNat:
-        """A router with address translation; see `VirtualNat`."""
+    def nat(self, public: str, *, lifetime: float = 60.0, filtering: bool = True, **settings: Any) -> VirtualNat:
+        """A router with address translation; see `VirtualNat` for the settings."""
         address = self._checked_ip(public, None)
-        self._nats[address] = nat = VirtualNat(address, lifetime=lifetime, filtering=filtering)
+        self._nats[address] = nat = VirtualNat(address, lifetime=lifetime, filtering=filtering, **settings)
         return nat
 
     def name(self, name: str, *ips: str) -> None:
@@ -127,6 +129,48 @@ class VirtualNetwork:
                     self._overrides[pair] = settings
                     if pair in self._links:
                         self._links[pair].change(settings)
+
+    def partition(self, first: Iterable[str | VirtualHost], second: Iterable[str | VirtualHost] | None = None) -> Partition:
+        """Let nothing pass between two groups of machines, from now on until `heal`; the second is everybody else unless told."""
+        cut = Partition(addresses_of(first), addresses_of(second) if second is not None else None)
+        self._partitions.append(cut)
+        self._sever()
+        return cut
+
+    def heal(self, partition: Partition | None = None) -> None:
+        """End a partition, or all."""
+        self._partitions = [cut for cut in self._partitions if partition is not None and cut is not partition]
+        self._sever()
+
+    def outage(self, seconds: float, *, after: float = 0.0, of: Iterable[str | VirtualHost] | None = None) -> None:
+        """Let nothing pass for `seconds`, beginning `after` seconds from now: on all links, or to and from the machines `of`."""
+        ends = list(of) if of is not None else None
+
+        def begin() -> None:
+            for end in ends if ends is not None else self.hosts:
+                self.schedule(self.time() + seconds, self.heal, (self.partition([end]),))
+
+        if after > 0:
+            self.schedule(self.time() + after, begin, ())
+        else:
+            begin()
+
+    def drop(self, what: str | bytes | Callable[[Packet], bool], nth: int | Collection[int] | None = None) -> Dropped:
+        """Lose datagrams for what is in them, from now on.
+
+        Args:
+            what: a method or status (`"REGISTER"`, `"200"`), octets (`b"CSeq: 2"`), or a function of the `Packet`.
+            nth: the how-manieth of them, counted from 1, or several; None: all.
+
+        `network.filters.remove` of what comes back ends it.
+        """
+        dropped = Dropped(fitting(what), (nth,) if isinstance(nth, int) else nth)
+        self.filters.append(dropped)
+        return dropped
+
+    def _sever(self) -> None:
+        for (source, destination), link in self._links.items():
+            link.severed = any(cut.separates(source, destination) for cut in self._partitions)
 
     def change(self, **changes: Any) -> None:
         """Change settings of all links that have none of their own."""
@@ -216,7 +260,7 @@ class VirtualNetwork:
         if host is not None:
             return host, destination
         nat = self._nats.get(ip)
-        if nat is None or source is None:
+        if nat is None or source is None or (nat is sender.nat and not nat.hairpin):
             return None
         return nat.inbound(source, destination[1], self.time())
 
@@ -227,6 +271,7 @@ class VirtualNetwork:
         if link is None:
             settings = _LOOPBACK if is_loopback(destination_ip) else self._overrides.get(pair, self.settings)
             link = self._links[pair] = Link(settings, f"{self.seed}/{source_ip}/{destination_ip}")
+            link.severed = any(cut.separates(source_ip, destination_ip) for cut in self._partitions)
         return link
 
     def observe(self, packet: Packet) -> None:

@@ -120,7 +120,7 @@ class VirtualConnection:
         if self._stalled:
             self._stalled.append(piece)
             return
-        when = self._link_arrival()
+        when = self._link_arrival(len(piece) if piece is not None else 0)
         if when is None:
             self._stalled.append(piece)
             self._stalled_since = self._network.time()
@@ -154,13 +154,13 @@ class VirtualConnection:
         else:
             network.schedule(network.time() + _RETRY, self._retry, ())
 
-    def _link_arrival(self) -> float | None:
+    def _link_arrival(self, size: int = 0) -> float | None:
         network = self._network
         if not self._host.plugged or (self._peer is not None and not self._peer._host.plugged):
             return None
         if not self._host.is_own(self.local[0]) or (self._peer is not None and not self._peer._host.is_own(self._peer.local[0])):
             return None  # the address has gone: nothing gets through, and nobody is told
-        return network.link_between(self.local[0], self.remote[0]).segment_arrival(network.time())
+        return network.link_between(self.local[0], self.remote[0]).segment_arrival(network.time(), size)
 
     def arrive(self, piece: bytes | None) -> None:
         """A piece of the other end's stream is here; None is its end."""

@@ -46,12 +46,15 @@ class Stage:
 
     Args:
         seed: of everything random. limit: virtual seconds that `play` may take.
-        line: settings of every link: `loss`, `duplicate`, `reorder`, `delay`, `jitter`, see `VirtualNetwork`.
+        line: settings of every link: `loss`, `burst`, `duplicate`, `reorder`, `delay`, `jitter`, `bandwidth`, see `LinkSettings`; and
+            `icmp` and `segment` of `VirtualNetwork`.
     """
 
     def __init__(self, *, seed: int = 1, limit: float = 600.0, **line: Any) -> None:
         self.clock = VirtualClock()
-        self.network = VirtualNetwork(self.clock, seed=seed, **line)
+        first = {name: line.pop(name) for name in ("icmp", "segment") if name in line}
+        self.network = VirtualNetwork(self.clock, seed=seed, **first)
+        self.network.change(**line)
         self.network.observers.append(self._observe)
         self.limit = limit
         self.phones: list[Phone] = []
