@@ -274,6 +274,7 @@ def test_a_bye_right_behind_the_final_notify_does_not_hide_it() -> None:
         result = await transfer
         assert result.confirmed and result.status == 200
         assert call.end.by == "remote"
+        assert [event.confirmed for event in await events_of(call) if isinstance(event, Transferred)] == [True]
         await settle(phone)
 
     World().run_with_peer(story)

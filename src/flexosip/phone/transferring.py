@@ -102,11 +102,14 @@ class _Transferor:
         try:
             if self._hold:
                 await self._hold_all()
-            result = self._judge(await self._refer())
+            outcome = await self._refer()
+            result = self._judge(outcome)
+            if self._other is not None and not result.confirmed:
+                await self._see_taken_over(self._other, outcome)
         except FlexosipError:
             await self._restore()
             raise
-        if not self._told:
+        if not self._told and self._session.end is None:
             self._tell(result)
         await self._leave()
         return result
@@ -138,6 +141,14 @@ class _Transferor:
         session = self._session
         usage = session.require_usage()
         outcome: asyncio.Future[ReferOutcome] = session.loop.create_future()
+
+        def known(told: ReferOutcome) -> None:
+            if told.knowledge is ReferKnowledge.TOLD and told.status < 300 and session.end is None:
+                # At once: the BYE may be right behind it.
+                self._tell(TransferResult(self._target, told.status, told.reason, True))
+            if not outcome.done():
+                outcome.set_result(told)
+
         headers = [("Refer-To", self._refer_to), ("Referred-By", str(NameAddr(self._dialog.local.uri)))]
         if not self._report:
             headers += [("Refer-Sub", "false"), ("Supported", "norefersub")]
@@ -146,7 +157,7 @@ class _Transferor:
             (*headers, *session.phone.standard_headers),
             patience=self._timeout,
             on_progress=self._progress,
-            on_done=lambda told: None if outcome.done() else outcome.set_result(told),
+            on_done=known,
         )
         await asyncio.wait((outcome, session.over), return_when=asyncio.FIRST_COMPLETED)
         if not outcome.done() and session.end is not None and session.end.by != "remote":
@@ -160,6 +171,8 @@ class _Transferor:
     def _call_ends(self, end: CallEnd) -> None:
         """BYE of the other side before a final NOTIFY: most likely it talks to the target now."""
         subscription = self._subscription
+        if self._other is not None and self._other.end is None:
+            return  # Nobody has taken that one over, so far.
         if subscription is not None and end.by == "remote" and end.status == 200 and subscription.accepted and not subscription.done:
             self._tell(TransferResult(self._target, 202, "Accepted", False))
 
@@ -187,6 +200,16 @@ class _Transferor:
         session.check_not_ended()
         what = "stopped telling how it goes" if knowledge is ReferKnowledge.LOST else f"told nothing final within {self._timeout:g} seconds"
         raise TransferTimeout(f"The transfer to {self._target}: the other side {what}.", status=408, reason="Request Timeout")
+
+    async def _see_taken_over(self, other: CallSession, outcome: ReferOutcome) -> None:
+        """Nothing was told, but the target ends our call with it when somebody takes its place: else nobody did."""
+        session = self._session
+        if other.end is None:
+            seconds = _LEAVE if outcome.knowledge is ReferKnowledge.ENDED else self._timeout
+            await asyncio.wait((other.over,), timeout=seconds)
+        if other.end is None:
+            session.check_not_ended()
+            raise TransferTimeout("The transfer: nobody has taken the other call over.", status=408, reason="Request Timeout")
 
     # -- the end of the calls -----------------------------------------------------------------------------------------
 

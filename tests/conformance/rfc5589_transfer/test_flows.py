@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from flexosip import Call, CallFailed, Phone
+from flexosip import Call, CallEnded, CallFailed, Phone
+from flexosip.phone.events import Transferred
 from flexosip.sip.message import Request
 from flexosip.sip.refer import ReferTo
 from tests.network.stage import RawPeer, World, sdp, settle
-from tests.network.transfer_stage import C, answered_by_peer, notify, soon
+from tests.network.transfer_stage import C, answered_by_peer, events_of, notify, soon
 
 DONE = "terminated;reason=noresource"
 
@@ -161,6 +162,53 @@ def test_attended_transfer_that_the_target_does_not_understand_restores_both_cal
             await call.hangup()
             party.answer(await party.request("BYE"), 200)
         await soon()
+        await settle(phone)
+        target.close()
+
+    World().run_with_peer(story)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_attended_transfer_of_which_nothing_is_told_is_done_if_the_target_ends_our_call_with_it(taken: bool) -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        to_transferee, to_target, target, invite = await two_calls(phone, peer)
+        transfer = asyncio.ensure_future(to_transferee.transfer(to_target, hold=False))
+        refer = await peer.request("REFER")
+        peer.answer(refer, 202)
+        await soon()
+        if taken:
+            target.within(invite, "BYE", cseq=1, tag="target")
+            await target.response(200, "BYE")
+        peer.within(refer, "BYE", cseq=1)
+        await peer.response(200, "BYE")
+        if taken:
+            assert not (await transfer).confirmed
+            assert any(isinstance(event, Transferred) for event in await events_of(to_transferee))
+        else:
+            with pytest.raises(CallEnded):
+                await transfer
+            assert to_target.state == "answered"
+            assert not any(isinstance(event, Transferred) for event in await events_of(to_transferee))
+            await to_target.hangup()
+            target.answer(await target.request("BYE"), 200)
+        await settle(phone)
+        target.close()
+
+    World().run_with_peer(story)
+
+
+def test_attended_transfer_without_report_waits_for_the_target_to_end_our_call() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        to_transferee, to_target, target, invite = await two_calls(phone, peer)
+        transfer = asyncio.ensure_future(to_transferee.transfer(to_target, hold=False, report=False))
+        refer = await peer.request("REFER")
+        peer.answer(refer, 202, headers=(("Refer-Sub", "false"),))
+        await asyncio.sleep(10)
+        assert to_transferee.state == to_target.state == "answered"
+        target.within(invite, "BYE", cseq=1, tag="target")
+        await target.response(200, "BYE")
+        peer.answer(await peer.request("BYE"), 200)
+        assert (await transfer).status == 202
         await settle(phone)
         target.close()
 
