@@ -137,7 +137,9 @@ class SubscriptionState:
         parameters = parse_parameters(semicolon + rest)
         reason = _value(parameters, "reason")
         if reason is not None and not is_token(reason):
-            raise SipParseError("Malformed reason in Subscription-State")
+            # linphone 5.1 writes "reason=reason=noresource"; how a subscription ended is worth more than why.
+            last = reason.rpartition("=")[2]
+            reason = last if is_token(last) else None
         return cls(
             state,
             _seconds(parameters, "expires"),

@@ -42,6 +42,7 @@ def test_events_match_by_package_and_id_octet_by_octet_and_by_nothing_else() -> 
         ("active;expires=3599", SubscriptionState("active", 3599)),
         ("Pending", SubscriptionState("pending")),
         ("terminated;reason=Probation;retry-after=60", SubscriptionState("terminated", None, "probation", 60)),
+        ("terminated;reason=reason=noresource", SubscriptionState("terminated", None, "noresource")),  # linphone 5.1
         ("terminated ;reason=giveup;x=1", SubscriptionState("terminated", None, "giveup", None, (("x", "1"),))),
     ],
 )
@@ -52,7 +53,7 @@ def test_a_subscription_state_has_expires_reason_and_retry_after(text: str, expe
     assert state.terminated == text.startswith("term")
 
 
-@pytest.mark.parametrize("text", ["", ";x", "active;expires=-1", "active;expires=99999999999", "active;expires=x", "terminated;reason="])
+@pytest.mark.parametrize("text", ["", ";x", "active;expires=-1", "active;expires=99999999999", "active;expires=x"])
 def test_a_malformed_subscription_state_is_refused(text: str) -> None:
     with pytest.raises(SipParseError):
         SubscriptionState.parse(text)
