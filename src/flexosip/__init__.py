@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from flexosip.phone.phone import Phone as Phone
     from flexosip.phone.phone import RingResult as RingResult
     from flexosip.phone.playback import Playback as Playback
+    from flexosip.phone.reach import Reach as Reach
     from flexosip.phone.ring_group import Confirmation as Confirmation
     from flexosip.phone.transfer_values import ReplaceRequest as ReplaceRequest
     from flexosip.phone.transfer_values import TransferRequest as TransferRequest
@@ -105,6 +106,7 @@ _HOMES = {
     ),
     "flexosip.ivr.collect": ("Digits",),
     "flexosip.net.tls": ("TlsSettings",),
+    "flexosip.phone.reach": ("Reach",),
     "flexosip.phone.account": ("Account",),
     "flexosip.phone.availability": ("Availability",),
     "flexosip.phone.call": ("Call",),

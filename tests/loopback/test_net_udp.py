@@ -247,3 +247,22 @@ async def test_tcp_that_is_refused_is_told() -> None:
         with pytest.raises(NetworkError, match="refuses TCP connections") as caught:
             await network.connect(*unheard.getsockname())
     assert not isinstance(caught.value, ServerUnreachable)
+
+
+async def test_packets_are_marked_for_routers() -> None:
+    network = RealNetwork()
+    network.mark(24, 46)
+    endpoint = await network.open_datagram("127.0.0.1", 0, lambda data, remote, own: None)
+    listener = await network.open_listener("127.0.0.1", 0, lambda connection: connection.abort())
+    connection = await network.connect(*listener.address)
+    media = network.bind_media("127.0.0.1", 0)
+    try:
+        assert endpoint._socket.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 24 << 2
+        assert connection.socket.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 24 << 2
+        assert media.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 46 << 2
+    finally:
+        endpoint.close()
+        connection.abort()
+        listener.close()
+        media.close()
+        await asyncio.sleep(0.01)

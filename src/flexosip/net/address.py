@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ __all__ = [
     "canonical_ip",
     "format_address",
     "is_host_name",
+    "is_house_name",
     "is_ipv6",
     "is_loopback",
     "is_wildcard",
@@ -25,6 +27,14 @@ Address = tuple[str, int]
 """Numeric host (IPv6 without brackets) and port."""
 
 _SIP_PORT = 5060
+
+_HOUSE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128",
+    )
+)  # fmt: skip
+"""RFC 1918, RFC 4193, single links, and this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +142,13 @@ def _bad_listen(text: str) -> ConfigurationError:
         advice="Write HOST:PORT, for example 0.0.0.0:5060 or [::]:5060; port 0 takes any free port. "
         "A transport may stand before it: tls:0.0.0.0:5061.",
     )
+
+
+def is_house_name(host: str) -> bool:
+    """True if `host` is of one's own house: a private or loopback address, a name without a dot, or one of a router's own domain."""
+    if canonical_ip(host) is not None:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return any(address.version == network.version and address in network for network in _HOUSE)
+    name = host.rstrip(".").lower()
+    house = ("box", "local", "lan", "home", "internal", "localdomain")
+    return "." not in name or name.rpartition(".")[2] in house or name.endswith("home.arpa")

@@ -13,6 +13,7 @@ from flexosip.errors import NetworkError
 from flexosip.net.address import Address, ListenAddress, is_ipv6, is_loopback, is_wildcard
 from flexosip.net.failures import send_failure
 from flexosip.net.network import DatagramEndpoint, Network
+from flexosip.net.stun import is_stun
 from flexosip.sip.flow import Flow
 
 __all__ = ["DatagramFlows"]
@@ -52,6 +53,10 @@ class DatagramFlows:
         self.received = 0
         self.sent = 0
         self.keepalives = 0
+        self.advertised: tuple[str, int | None] | None = None
+        """Host and port that our Via tells instead of our own."""
+        self.receive_stun: Callable[[bytes, Flow], None] | None = None
+        """Gets STUN, which shares the port with SIP (RFC 5626 §8)."""
         self._sockets: list[_UdpSocket] = []
 
     async def open(self, host: str, port: int) -> Address:
@@ -175,6 +180,10 @@ class _UdpSocket:
             self.flows.move_to_end(remote)
         else:
             flow = self._new_flow(remote, local_host)
+        if data[0] < 4 and is_stun(data):
+            if self.table.receive_stun is not None:
+                self.table.receive_stun(data, flow)
+            return
         self.table.receive(data, flow)
 
     def on_error(self, remote: Address, error: OSError) -> None:
@@ -205,11 +214,20 @@ class _UdpSocket:
             source = None if routed == local_host else local_host
         # The zone of a link-local address means nothing to the peer.
         flow = Flow("udp", (local_host.partition("%")[0], port), remote, connection=_Path(self, local_host, source))
+        flow.via_address = advertised_via(self.table.advertised, flow.local, remote[0])
         self.flows[remote] = flow
         self.flows.move_to_end(remote)
         if len(self.flows) > _FLOWS:
             self.flows.popitem(last=False)
         return flow
+
+
+def advertised_via(advertised: tuple[str, int | None] | None, own: Address, remote_ip: str) -> Address | None:
+    """What our Via tells instead of `own`; None: nothing else, because nothing is advertised, or not on this machine."""
+    if advertised is None or is_loopback(remote_ip):
+        return None
+    host, port = advertised
+    return host, port or own[1]
 
 
 def _local_host(flow: Flow) -> str:

@@ -212,6 +212,14 @@ class SipDriver:
         else:
             self._locator.dead.add(flow.remote, seconds)
 
+    def advertise(self, host: str, port: int | None) -> None:
+        """Tell `host` and `port` (None: our own) in the Via of requests over flows that are made from now on."""
+        self._datagrams.advertised = self._streams.advertised = (host, port)
+
+    def on_stun(self, receive: Callable[[bytes, Flow], None] | None) -> None:
+        """Give STUN that comes to the UDP sockets to `receive`; None: to nobody."""
+        self._datagrams.receive_stun = receive
+
     def has_left(self, flow: Flow) -> bool:
         """Whether packets would now leave from another own address than that of `flow`, or that one is not ours any more."""
         return self._streams.has_left(flow) if flow.reliable else self._datagrams.has_left(flow)

@@ -178,6 +178,9 @@ class Network(Protocol):
             NetworkError: there is no route.
         """
 
+    def mark(self, signalling: int | None, media: int | None) -> None:
+        """Mark the packets of sockets that are opened from now on with these DSCPs (RFC 2474), 0 to 63; None: not."""
+
     def is_own(self, ip: str) -> bool:
         """Whether a socket of ours could be bound to `ip` now."""
 

@@ -51,6 +51,8 @@ class RealNetwork:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.loop = loop or asyncio.get_running_loop()
         self._routes: dict[str, tuple[float, str]] = {}
+        self._signalling_dscp: int | None = None
+        self._media_dscp: int | None = None
         self._dns: DnsClient | DnsLibrary | None = None
 
     def time(self) -> float:
@@ -66,6 +68,7 @@ class RealNetwork:
     ) -> RealDatagramEndpoint:
         """Bind a UDP socket."""
         own = _bound(socket.SOCK_DGRAM, host, port, _SIP_BUFFER)
+        _mark(own, self._signalling_dscp)
         try:
             endpoint = RealDatagramEndpoint(self.loop, own, on_datagram, on_error, self.local_address)
             await endpoint.start()
@@ -77,6 +80,7 @@ class RealNetwork:
     async def open_listener(self, host: str, port: int, on_connection: Callable[[StreamConnection], None]) -> RealListener:
         """Listen for TCP connections."""
         own = _bound(socket.SOCK_STREAM, host, port, 0)
+        _mark(own, self._signalling_dscp)  # connections that are accepted have it from the listener
         address: Address = own.getsockname()[:2]
         try:
             server = await self.loop.create_server(lambda: RealStreamConnection(on_connection), sock=own, backlog=256)
@@ -94,6 +98,7 @@ class RealNetwork:
             _, connection = await self.loop.create_connection(
                 RealStreamConnection, host, port, local_addr=(local, 0) if local is not None else None
             )
+            _mark(connection.socket, self._signalling_dscp)
         except OSError as error:
             raise connect_failure((host, port), error) from error
         return connection
@@ -143,6 +148,10 @@ class RealNetwork:
         self._routes.clear()
         self._dns = None  # another network has other name servers
 
+    def mark(self, signalling: int | None, media: int | None) -> None:
+        """Mark the packets of sockets that are opened from now on."""
+        self._signalling_dscp, self._media_dscp = signalling, media
+
     def is_own(self, ip: str) -> bool:
         """Whether `ip` is an address of this machine now."""
         try:
@@ -158,7 +167,20 @@ class RealNetwork:
 
     def bind_media(self, host: str, port: int) -> socket.socket:
         """A non-blocking UDP socket for RTP or RTCP."""
-        return _bound(socket.SOCK_DGRAM, host, port, _MEDIA_BUFFER)
+        own = _bound(socket.SOCK_DGRAM, host, port, _MEDIA_BUFFER)
+        _mark(own, self._media_dscp)
+        return own
+
+
+def _mark(own: Any, dscp: int | None) -> None:
+    """Set the DSCP of a socket's packets. Who may not is not worse off: routers treat what is unmarked like everything else."""
+    if dscp is None or own is None:
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        if own.family == socket.AF_INET6:
+            own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        else:
+            own.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
 
 
 def _dns_client() -> DnsClient | DnsLibrary:

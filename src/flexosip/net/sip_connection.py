@@ -61,6 +61,7 @@ class SipConnection:
         local = (connection.local[0].partition("%")[0], connection.local[1])
         self.flow = Flow(transport, local, connection.remote, connection=self)
         self.flow.host_name = host_name
+        self.flow.via_address = table.via_address(self.flow)
         self._tls = connection if isinstance(connection, TlsStream) else None
         self._ready = False
         now = table.scheduler.now

@@ -59,6 +59,11 @@ class RealStreamConnection(asyncio.Protocol):
         if callback is not None and self._lost is not None:
             asyncio.get_running_loop().call_soon(callback, *self._lost)
 
+    @property
+    def socket(self) -> Any:
+        """The connection's socket, None when it is over."""
+        return self._transport.get_extra_info("socket") if self._transport is not None else None
+
     def write(self, data: bytes) -> None:
         """Send in order."""
         transport = self._transport

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from flexosip.errors import NetworkError
 from flexosip.net.address import Address, ListenAddress, format_address, is_ipv6, is_wildcard
 from flexosip.net.channel import Channel, StreamChannel
+from flexosip.net.datagram_flows import advertised_via
 from flexosip.net.network import Listener, Network, StreamConnection
 from flexosip.net.opening import Destination, open_connection
 from flexosip.net.sip_connection import SipConnection
@@ -102,6 +103,8 @@ class StreamFlows:
         self._complained = -_COMPLAIN_EVERY
         self._random = getattr(network, "random", None) or random.SystemRandom()
         self._closed = False
+        self.advertised: tuple[str, int | None] | None = None
+        """Host and port that our Via tells instead of our own."""
         self._all_gone: asyncio.Event | None = None
 
     # -- listening -------------------------------------------------------------------------------------------------
@@ -281,6 +284,12 @@ class StreamFlows:
         self.sent += 1
         connection.send(data)
         return True
+
+    def via_address(self, flow: Flow) -> Address | None:
+        """What the Via of requests over a new connection tells: the port at which we listen, not the one that it leaves from (§18.1.1)."""
+        listening = self.listening_port(flow.local[0], flow.transport)
+        own = (flow.local[0], listening or flow.local[1])
+        return advertised_via(self.advertised, own, flow.remote[0]) or (own if listening is not None and own != flow.local else None)
 
     def has_left(self, flow: Flow) -> bool:
         """Whether the own address of the flow's connection is not ours any more."""

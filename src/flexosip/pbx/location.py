@@ -1,6 +1,6 @@
 """Where users are now: the bindings that REGISTER requests made, and the rules for changing them.
 
-RFC 3261 §10.3
+RFC 3261 §10.3, RFC 3327 §5.3, RFC 5626 §6
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Request
 from flexosip.sip.uri import SipUri
 
-__all__ = ["Binding", "LocationTable", "TooBrief"]
+__all__ = ["Binding", "LocationTable", "TooBrief", "registration_headers"]
 
 MAX_BINDINGS = 10
 """Contacts a user: enough for everybody's phones, too few to make one call a flood."""
+MAX_PATH = 8
+"""Proxies between a phone and us."""
 _LONGEST = 2**32 - 1
 
 
@@ -36,6 +38,10 @@ class Binding:
     cseq: int
     expires_at: float
     """Seconds of the registrar's clock."""
+    path: tuple[str, ...] = ()
+    """Route to the phone, as the proxies before us have noted it (RFC 3327)."""
+    device: tuple[str, str] | None = None
+    """Instance and reg-id of a phone that works by RFC 5626: a new registration of the two takes the place of the old one."""
 
     @property
     def uri(self) -> SipUri:
@@ -80,6 +86,8 @@ class LocationTable:
             self._check_order(known, request)
             self._bindings.pop(user, None)
             return []
+        if len(request.headers.get_all("Path")) > MAX_PATH:
+            raise RemoteProtocolError("Path Too Long", status_hint=403)
         if len(contacts) > MAX_BINDINGS:
             raise RemoteProtocolError("Too many contacts", status_hint=403)
         for contact in contacts:
@@ -96,7 +104,9 @@ class LocationTable:
         uri = contact.uri
         if not isinstance(uri, SipUri):
             raise RemoteProtocolError("A Contact must be a SIP address", status_hint=400)
-        same = [binding for binding in known if binding.uri.matches(uri)]
+        instance, reg_id = contact.parameter("+sip.instance"), contact.parameter("reg-id")
+        device = (instance, reg_id) if instance and reg_id else None
+        same = [binding for binding in known if binding.uri.matches(uri) or (device is not None and binding.device == device)]
         self._check_order(same, request)
         seconds = self._lifetime(contact, request)
         others = [binding for binding in known if binding not in same]
@@ -106,7 +116,8 @@ class LocationTable:
             raise TooBrief("Interval Too Brief", status_hint=423)
         lifetime = min(seconds, self.max_expires)
         plain = NameAddr(uri, contact.display_name, tuple(item for item in contact.parameters if item[0].lower() != "expires"))
-        return [Binding(plain, flow, request.call_id, request.cseq.number, now + lifetime), *others]
+        path = tuple(request.headers.get_all("Path"))
+        return [Binding(plain, flow, request.call_id, request.cseq.number, now + lifetime, path, device), *others]
 
     def _lifetime(self, contact: NameAddr, request: Request) -> float:
         own = contact.parameter("expires")
@@ -129,6 +140,10 @@ class LocationTable:
             for binding in self.bindings(user, now)
         ]
 
+    def knows_flow(self, flow: Flow) -> bool:
+        """Whether some phone registered over `flow`."""
+        return any(binding.flow is flow for bindings in self._bindings.values() for binding in bindings)
+
     def remove_flow(self, flow: Flow) -> list[str]:
         """Forget the bindings of a connection that is lost; the users concerned."""
         concerned = []
@@ -141,3 +156,13 @@ class LocationTable:
                 else:
                     del self._bindings[user]
         return concerned
+
+
+def registration_headers(request: Request, bindings: Iterable[Binding]) -> list[tuple[str, str]]:
+    """What else the 200 says: the Path that was stored (RFC 3327 §5.3), and whether calls take the way of this REGISTER (RFC 5626 §6)."""
+    headers = [("Path", value) for value in request.headers.get_all("Path")]
+    supported = {tag.lower() for tag in request.headers.get_all("Supported")}
+    own = any(binding.device is not None and binding.call_id == request.call_id for binding in bindings)
+    if own and "outbound" in supported and not headers:
+        headers.append(("Require", "outbound"))
+    return headers

@@ -17,9 +17,10 @@ from flexosip.net.address import canonical_ip, is_wildcard
 from flexosip.net.driver import SipDriver
 from flexosip.net.network import Network
 from flexosip.net.real import RealNetwork
+from flexosip.net.stun import answer_to
 from flexosip.net.tls import TlsSettings
 from flexosip.observe.trace import Direction, WireMessage
-from flexosip.pbx.location import Binding, LocationTable, TooBrief
+from flexosip.pbx.location import Binding, LocationTable, TooBrief, registration_headers
 from flexosip.pbx.proxy import ForkingProxy, Target
 from flexosip.pbx.states import UserStates
 from flexosip.phone.observers import tell
@@ -155,6 +156,7 @@ class Pbx:
             registered=lambda user: bool(self.bindings(user)),
         )
         driver.receive_malformed = self._stack.receive_malformed
+        driver.on_stun(self._receive_stun)
         self._driver = driver
         try:
             await driver.listen(self.listen)
@@ -318,6 +320,12 @@ class Pbx:
         if hop is not None and way is not None and request.max_forwards != 0:
             self._proxy.forward_ack(request, hop, way)
 
+    def _receive_stun(self, data: bytes, flow: Flow) -> None:
+        """The keep-alive of a phone (RFC 5626 §6); strangers get nothing."""
+        answer = answer_to(data, flow.remote) if self.locations.knows_flow(flow) else None
+        if answer is not None and self._driver is not None:
+            self._driver.transmit(flow, answer)
+
     def _on_register(self, request: Request, transaction: ServerTransaction) -> None:
         assert isinstance(request.uri, SipUri)
         user = request.to.uri.unescaped_user if isinstance(request.to.uri, SipUri) else None
@@ -346,7 +354,8 @@ class Pbx:
         except RemoteProtocolError as error:
             transaction.respond(request.create_response(error.status_hint, str(error)))
             return
-        transaction.respond(request.create_response(200, headers=self.locations.contact_values(user, now)))
+        fields = [*self.locations.contact_values(user, now), *registration_headers(request, bindings)]
+        transaction.respond(request.create_response(200, headers=fields))
         after = {str(binding.uri) for binding in bindings}
         if after - before:
             self._emit("registered", user, ", ".join(sorted(after - before)))
@@ -390,7 +399,7 @@ class Pbx:
         secure = isinstance(request.uri, SipUri) and request.uri.scheme == "sips"
         # A binding may hold escaped headers; a Request-URI may not, and a Route from there would send our calls anywhere.
         targets = [
-            Target(replace(binding.uri, scheme="sips" if secure else "sip", headers=None), binding.flow)
+            Target(replace(binding.uri, scheme="sips" if secure else "sip", headers=None), binding.flow, binding.path)
             for user in users
             for binding in self.locations.bindings(user, now)
             if binding.flow.secure or not secure

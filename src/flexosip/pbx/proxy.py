@@ -53,6 +53,8 @@ class Target:
 
     uri: SipUri
     flow: Flow | None = None
+    route: tuple[str, ...] = ()
+    """Route values on the way (RFC 3327 §5.3); the first of them is at the other end of `flow`."""
 
 
 @dataclass(eq=False, slots=True)
@@ -179,6 +181,8 @@ class ForkingProxy:
 
     def _send_branch(self, context: _Context, branch: _Branch, flow: Flow) -> None:
         request = self._copy(context.request, branch.target.uri)
+        for value in reversed(branch.target.route):
+            request.headers.prepend("Route", value)
         if context.request.method in ("INVITE", "SUBSCRIBE", "REFER") and not context.request.to.tag:
             secure = request.uri.scheme == "sips"
             request.headers.prepend("Record-Route", self._record_route(context.server.flow, secure=secure))

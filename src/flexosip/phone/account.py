@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
+from flexosip.net.address import is_house_name
 from flexosip.phone.caller_id import IdentityPolicy, caller_address
 from flexosip.phone.contacts import secured
 from flexosip.phone.credentials import Credentials, create_auth
@@ -79,7 +80,8 @@ class Account:
             for none.
         auth_user: user name for the digest where it differs from the address (some providers call it SIP id).
         realm: the only realm that gets the credentials; None: the realms that the configured server challenges with.
-        registrar, proxy: `HOST[:PORT]`, a SIP URI, or the URL of a WebSocket, `wss://HOST[:PORT]/PATH`. The proxy is the next hop
+        registrar: as `proxy`; several, with commas between them, are tried in turn when those before are down.
+        proxy: `HOST[:PORT]`, a SIP URI, or the URL of a WebSocket, `wss://HOST[:PORT]/PATH`. The proxy is the next hop
             whatever the domain resolves to.
         display_name: the name other phones show.
         transport: `udp`, `tcp`, `tls`, `ws` or `wss`; None: UDP, and TCP for messages that are too large for it; TLS for `sips:`.
@@ -120,6 +122,7 @@ class Account:
         if not 10 <= expires <= 86400 * 7:
             raise ConfigurationError(f"expires={expires}: a registration lasts 10 seconds to one week.")
         self.phone = phone
+        self.registration: Registration | None = None
         self.aor = parse_aor(aor)
         self.display_name = display_name
         self.caller_id = caller_id
@@ -131,18 +134,17 @@ class Account:
         self.pickup_code = checked_text(pickup_code, "pickup_code") if pickup_code is not None else None
         self.register = register
         self.transport = transport
-        self.registrar = parse_server(registrar, "The registrar") if registrar is not None else None
+        self.registrars = tuple(parse_server(each.strip(), "The registrar") for each in registrar.split(",")) if registrar else ()
         self.proxy = parse_server(proxy, "The proxy") if proxy is not None else None
         self._check_secure()
         user = auth_user if auth_user is not None else self.aor.unescaped_user or ""
         self.digest = create_auth(user, password, realm, phone.random, secure=transport_of(self.server) in SECURE_TRANSPORTS)
-        self.contact_user = f"{phone.random.getrandbits(96):024x}"
+        self.contact_user = phone.reach.contact_user(str(self.aor), phone.device) or f"{phone.random.getrandbits(96):024x}"
         """The user part of our Contact: nobody but the registrar knows it, so who uses it was sent by the registrar."""
         self.server_addresses: set[str] = set()
         """Numeric addresses of the account's server, learned when requests were sent there."""
         self._servers: set[tuple[str, int]] = set()
         self._secure_flows: WeakSet[Flow] = WeakSet()
-        self.registration: Registration | None = None
         self.event: RegistrationEvent | None = None
         self._changed: asyncio.Future[None] | None = None
 
@@ -176,13 +178,33 @@ class Account:
         return NameAddr(self.aor, self.display_name or "")
 
     @property
+    def registrar(self) -> SipUri | None:
+        """The registrar that has our binding, or is asked for it; None: the account's domain."""
+        index = self.registration.server_index if self.registration is not None else 0
+        return self.registrars[index] if self.registrars else None
+
+    @property
+    def route(self) -> tuple[NameAddr, ...]:
+        """Route of our requests outside of dialogs: a proxy with `;lr` (RFC 3261 §8.1.2), then what the registrar wants (RFC 3608 §6.1)."""
+        service_route = self.service_route
+        own = self._proxy_route
+        return service_route if service_route and own and service_route[0].uri == own[0].uri else (*own, *service_route)
+
+    @property
+    def _proxy_route(self) -> tuple[NameAddr, ...]:
+        proxy = self.proxy
+        return (NameAddr(proxy),) if proxy is not None and not isinstance(proxy, NextHop) and proxy.has_parameter("lr") else ()
+
+    @property
     def server(self) -> NextHop:
         """Where requests of the account go: the proxy, else the registrar, else the domain."""
         return self.server_for(self.aor)
 
     def server_for(self, uri: SipUri) -> NextHop:
         """The account's server as the next hop towards `uri`: by TLS if that is a sips address."""
-        at = self.proxy or self.registrar or SipUri("sip", None, self.aor.host, self.aor.port)
+        return self._next_hop(self.proxy or self.registrar or SipUri("sip", None, self.aor.host, self.aor.port), uri)
+
+    def _next_hop(self, at: SipUri, uri: SipUri) -> NextHop:
         parameters = at.parameters
         if self.transport is not None and at.transport is None:
             parameters = (*parameters, ("transport", self.transport))
@@ -243,12 +265,18 @@ class Account:
     def start(self) -> None:
         """Begin to register; harmless when it runs."""
         if self.registration is None:
-            registrar = self.registrar or SipUri("sip", None, self.aor.host, self.aor.port)
+            (registrar, next_hop), *fallbacks = [
+                (SipUri(self.aor.scheme, None, each.host, self._registrar_port(each)), self._next_hop(self.proxy or each, self.aor))
+                for each in self.registrars or (SipUri("sip", None, self.aor.host, self.aor.port),)
+            ]
             self.registration = Registration(
                 self.phone.core,
                 aor=self.aor,
-                registrar=SipUri(self.aor.scheme, None, registrar.host, self._registrar_port(registrar)),
-                next_hop=self.server,
+                registrar=registrar,
+                next_hop=next_hop,
+                fallbacks=fallbacks,
+                routes=self._proxy_route,
+                instance=self._instance(),
                 contact=self.contact,
                 auth=self.digest,
                 expires=self.expires,
@@ -256,6 +284,13 @@ class Account:
                 on_change=self._on_change,
             )
             self.registration.start()
+
+    def _instance(self) -> str | None:
+        """The URN of this device where RFC 5626 is asked for."""
+        reach = self.phone.reach
+        if reach.outbound is False or (reach.outbound == "auto" and is_house_name(self.server.host)):
+            return None
+        return reach.instance(self.phone.device)
 
     @staticmethod
     def _registrar_port(registrar: SipUri) -> int | None:

@@ -124,7 +124,7 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
         to=NameAddr(uri),
         call_id=signalling.core.stack.new_call_id(),
         cseq=phone.random.randrange(1, 10000),
-        routes=account.service_route if account is not None and ours else (),
+        routes=account.route if account is not None and ours else (),
         headers=(*phone.standard_headers, *identity.headers, *session.transfer.headers, *pairs),
     )
     phone._fuse.watch(session, uri, phone.loop)

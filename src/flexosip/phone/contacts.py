@@ -29,6 +29,8 @@ def contact_through(signalling: Signalling, flow: Flow, user: str, *, secure: bo
         host, port = flow.host_name, None
     else:
         host, port = flow.advertised or signalling.contact_address(flow)
+        if signalling.phone.reach.advertised is not None and flow.via_address is not None:
+            host, port = flow.via_address  # the user knows better than what the server sees
     contact = NameAddr(SipUri("sip", user, host, port))
     if flow.transport in WEB_TRANSPORTS:
         # Both kinds of WebSocket are "ws" in a URI.

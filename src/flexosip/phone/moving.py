@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flexosip.net.address import is_loopback
+
 if TYPE_CHECKING:
     from flexosip.phone.session import CallSession
     from flexosip.phone.signalling import Signalling
@@ -25,6 +27,9 @@ def sound_hosts(signalling: Signalling, flow: Flow, theirs: str) -> tuple[str, s
         own = signalling.address_towards(theirs)
         if own is not None:
             return own, own
+    advertised = signalling.phone.reach.advertised
+    if advertised is not None and not is_loopback(flow.remote[0]):
+        return host, advertised[0]
     return host, (flow.advertised or flow.local)[0]
 
 

@@ -71,7 +71,7 @@ def route_to(phone: Phone, target: str | SipUri, account: Account | str | None) 
         hop,
         chosen.identity if chosen is not None else phone.identity_towards(uri),
         chosen.digest if chosen is not None and ours else None,
-        chosen.service_route if chosen is not None and ours else (),
+        chosen.route if chosen is not None and ours else (),
         chosen.contact if chosen is not None else phone.contact,
         chosen,
     )

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import random as random_module
 import re
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from flexosip.phone.moving import sound_hosts
 from flexosip.phone.networks import Networks
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
 from flexosip.phone.pickup import DialogToPickUp, pick_up
+from flexosip.phone.reach import Reach
 from flexosip.phone.replacing import receive_replacing
 from flexosip.phone.requests import RequestTable
 from flexosip.phone.ring_group import Confirmation, GroupCall, RingGroup, Targets, confirmation, stages_of
@@ -104,6 +106,7 @@ class Phone(EventVerbs):
             None: we ask for none, but take part when the other side does. min_se: the shortest that we accept, at least 90.
         max_duration: seconds after its answer at which a call is ended; None: no limit.
         follow_redirects: call the addresses that a 3xx names, at most five; False: a 3xx is a failure.
+        reach: how others reach us: an address to advertise, RFC 5626, keep-alives, marks of packets; see `Reach`.
     """
 
     call_class: type[Call] = Call
@@ -151,6 +154,7 @@ class Phone(EventVerbs):
         min_se: int = 90,
         max_duration: float | None = None,
         follow_redirects: bool = True,
+        reach: Reach | None = None,
     ) -> None:
         check_settings(srtp, transport, media_timeout, account=aor is not None, secrets=(password, registrar, auth_user))
         self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
@@ -159,21 +163,23 @@ class Phone(EventVerbs):
         self.display_name, self.user_agent = optional_text(display_name, "display_name"), optional_text(user_agent, "user_agent")
         self.rules = CallRules(reliable_provisional, session_expires, min_se, max_duration, follow_redirects)
         self.media_ports, self.media_timeout, self.max_calls = media_ports, media_timeout, max_calls
-        self.availability = availability_of(availability, auto_answer)
         self._callers, self.limits = CallerPolicy(accept_from, callers or Callers()), limits or Limits()
         self._fuse, self.trusted_peers = CallFuse(call_policy or CallPolicy()), Networks(trusted_peers, "trusted_peers")
-        self._set_up(clock, network)
-        self.transfers = Transfers(self, accept_transfers, accept_replaces)
+        self._set_up(clock, network, reach or Reach())
+        self.availability, self.transfers = availability_of(availability, auto_answer), Transfers(self, accept_transfers, accept_replaces)
         if aor is not None:
             settings: dict[str, Any] = {"password": password, "auth_user": auth_user, "realm": realm, "display_name": display_name}
             settings |= {"expires": expires, "register": register, "caller_id": caller_id, "identity_policy": identity_policy}
             self.add_account(aor, registrar=registrar, proxy=proxy, transport=transport, **settings)
         self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
 
-    def _set_up(self, clock: Any, network: Any) -> None:
+    def _set_up(self, clock: Any, network: Any, reach: Reach) -> None:
         """What a phone runs on, and what it holds while it runs."""
         self._clock, self._network = clock, network.host() if hasattr(network, "host") else network
         self.random: random_module.Random = getattr(self._network, "random", None) or random_module.SystemRandom()
+        self.reach = reach
+        self.device = uuid.UUID(int=self.random.getrandbits(128), version=4)
+        """The identity of this device, unless one is told or kept."""
         self.requests = RequestTable()
         """Who answers requests outside of dialogs, by method; for rooms of the library."""
         self.accounts: list[Account] = []
@@ -322,7 +328,7 @@ class Phone(EventVerbs):
         """A registration changed; called by its account."""
         log_registration(account, event)
         if self._signalling is not None:
-            self._signalling.life.registration_changed(account)
+            self._signalling.registration_changed(account)
         tell(self._observers.registration, account, event)
 
     # -- calling ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from flexosip.net.driver import SipDriver
 from flexosip.net.real import RealNetwork
 from flexosip.net.stream_flows import StreamLimits
 from flexosip.observe.trace import Direction, WireMessage
+from flexosip.phone.account_servers import AccountServers
 from flexosip.phone.admission import Admission
+from flexosip.phone.keep_alive import KeepAlive
 from flexosip.phone.network_life import NetworkLife
 from flexosip.phone.observers import tell
 from flexosip.sansio import Scheduler
@@ -25,6 +27,7 @@ from flexosip.sip.agent import UserAgentCore
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
+    from flexosip.phone.account import Account
     from flexosip.phone.media_session import MediaSession
     from flexosip.phone.phone import Phone
     from flexosip.phone.session import CallSession
@@ -78,7 +81,7 @@ class Signalling:
             tls=phone.tls,
         )
         self.core = UserAgentCore(self.scheduler, self._transmit, self._locate, random=self.random)
-        self.core.servers = self.driver
+        self.core.servers = AccountServers(self)
         self.driver.receive_malformed = self.core.receive_malformed
         self._configure_core()
         # Before the engine: what raises here must not leave it taken.
@@ -91,6 +94,7 @@ class Signalling:
             self.engine = MediaEngine.shared().acquire()
         self.cname = f"{self.random.getrandbits(48):012x}@flexosip"
         self.life = NetworkLife(self)
+        self.keep_alives: dict[Account, KeepAlive] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._closing: set[MediaSession] = set()
         self._all_closed: asyncio.Future[None] | None = None
@@ -115,6 +119,11 @@ class Signalling:
         if callers.names:
             await callers.resolve(self.network)
             self.run(callers.keep_resolved(self.network))
+        reach = self.phone.reach
+        reach.mark(self.network)
+        if reach.advertised is not None:
+            self.driver.advertise(*reach.advertised)
+        self.driver.on_stun(self._receive_stun)
         await self.driver.listen(tuple(listen))
         self.life.start()
 
@@ -165,6 +174,8 @@ class Signalling:
         """Free all sockets and the engine."""
         self._closed = True
         self.life.close()
+        for keep_alive in self.keep_alives.values():
+            keep_alive.stop()
         try:
             for task in list(self._background):
                 task.cancel()
@@ -226,6 +237,10 @@ class Signalling:
                 account.registration.flow_lost(flow)
 
     def _locate(self, uri: SipUri, size: int, preferred: Flow | None, done: Callable[[Flow | None, Exception | None], None]) -> None:
+        self.driver.locate(uri, size, preferred, self.noting(uri, done))
+
+    def noting(self, uri: SipUri, done: Callable[[Flow | None, Exception | None], None]) -> Callable[[Flow | None, Exception | None], None]:
+        """`done`, after the accounts whose server `uri` is have learned the way to it."""
         accounts = [account for account in self.phone.accounts if account.server.host == uri.host]
 
         def found(flow: Flow | None, error: Exception | None) -> None:
@@ -237,7 +252,21 @@ class Signalling:
                 account.note_server(flow)
             done(flow, None)
 
-        self.driver.locate(uri, size, preferred, found)
+        return found
+
+    def registration_changed(self, account: Account) -> None:
+        """A registration succeeded, failed or ended."""
+        if self._closed:
+            return
+        keep_alive = self.keep_alives.get(account)
+        if keep_alive is None:
+            keep_alive = self.keep_alives[account] = KeepAlive(self, account)
+        keep_alive.registration_changed()
+        self.life.registration_changed(account)
+
+    def _receive_stun(self, data: bytes, flow: Flow) -> None:
+        for keep_alive in self.keep_alives.values():
+            keep_alive.receive_stun(data, flow)
 
     def _contact_for(self, flow: Flow) -> Any:
         phone = self.phone

@@ -129,6 +129,9 @@ class VirtualHost:
         self._occupy(address, listener, self._listeners)
         return listener
 
+    def mark(self, signalling: int | None, media: int | None) -> None:
+        """Nothing to do: all packets are equal here."""
+
     def is_own(self, ip: str) -> bool:
         """Whether `ip` is an address of this machine now."""
         return ip in self.addresses or is_loopback(ip)

@@ -24,7 +24,7 @@ class Flow:
 
     __slots__ = (
         "__weakref__", "advertised", "alive", "connection", "credit", "host_name", "local", "payer", "peer_names", "proven", "remote",
-        "ringing", "transport",
+        "ringing", "transport", "via_address",
     )  # fmt: skip
 
     def __init__(self, transport: str, local: tuple[str, int], remote: tuple[str, int], *, connection: object | None = None) -> None:
@@ -46,6 +46,8 @@ class Flow:
         """The flow that a request came over whose responses go elsewhere by this one (RFC 3261 §18.2.2)."""
         self.host_name: str | None = None
         """What we call ourselves where nobody can connect to us: a WebSocket client is `something.invalid` (RFC 7118 §5.2.1)."""
+        self.via_address: tuple[str, int] | None = None
+        """Where new connections and answers to us go, if that is not `local`: our listening port, or what the user advertises."""
         self.peer_names: tuple[str, ...] = ()
         """The names in the peer's verified TLS certificate, `sip:` domains first; empty without one."""
 
@@ -69,7 +71,7 @@ class Flow:
         """Our "host:port" for Via, an IPv6 address in brackets (RFC 3261 §18.1.1)."""
         if self.host_name is not None:
             return self.host_name
-        return format_host_port(*self.local)
+        return format_host_port(*(self.via_address or self.local))
 
     def __repr__(self) -> str:
         return f"<Flow {self.transport} {self.sent_by} to {format_host_port(*self.remote)}{'' if self.alive else ' dead'}>"

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flexosip.errors import RemoteProtocolError
+from flexosip.sip.failover import has_failed, retry_after
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Response, new_request, parse_scalar
 from flexosip.sip.transaction import TransactionFailure
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from flexosip.sansio import Timer
     from flexosip.sip.agent import UserAgentCore
@@ -44,6 +45,8 @@ _BASE_WAIT = 5.0
 _LONGEST_WAIT = 300.0
 _CREDENTIALS_WAIT = 600.0
 """Refused credentials get right only by a person; trying often locks accounts."""
+_FIRST_DOWN = 60.0
+"""Seconds for which the first registrar is left alone when it was down and another has taken over."""
 _MOST_MOVES = 3
 """Times in a row that a changed public address makes us register again at once; a NAT that changes it each time gets no more."""
 _LONGEST_RETRY_AFTER = 3600
@@ -97,6 +100,9 @@ class Registration:
         aor: the address of record.
         registrar: the Request-URI: the domain without a user part (RFC 3261 §10.2).
         next_hop: where to send it; by default the registrar.
+        fallbacks: further (registrar, next hop) pairs, tried in turn when those before are down.
+        routes: pre-loaded Route, for an outbound proxy that wants one (RFC 3261 §8.1.2).
+        instance: URN of this device, to ask for RFC 5626; None: not asked for.
         contact: gives our Contact for the flow that is taken.
         auth: credentials, or None.
         expires: seconds to ask for.
@@ -116,10 +122,23 @@ class Registration:
         on_change: Callable[[RegistrationEvent], None],
         next_hop: SipUri | None = None,
         expires: float = 3600.0,
+        fallbacks: Sequence[tuple[SipUri, SipUri]] = (),
+        routes: Sequence[NameAddr] = (),
+        instance: str | None = None,
     ) -> None:
         self.aor = aor
-        self.registrar = SipUri(registrar.scheme, None, registrar.host, registrar.port)
-        self.next_hop = next_hop or registrar
+        self._servers = [(registrar, next_hop or registrar), *fallbacks]
+        self.server_index = 0
+        """Which of the registrars is asked, or has our binding."""
+        self._first_down_until = 0.0
+        self._routes = tuple(routes)
+        self._instance = instance
+        self.path: tuple[str, ...] = ()
+        """The proxies through which the registrar will reach us (RFC 3327), as it tells them."""
+        self.flow_timer: int | None = None
+        """Seconds in which the server wants to hear from us, if it told (RFC 5626 §4.4)."""
+        self.uses_outbound = False
+        """True while the registrar works by RFC 5626."""
         self.state = RegistrationState.IDLE
         self.status = 0
         """Final status of the last try."""
@@ -149,6 +168,17 @@ class Registration:
         self._bound: NameAddr | None = None
         self._old: NameAddr | None = None
         self._on_done: list[Callable[[], None]] = []
+
+    @property
+    def registrar(self) -> SipUri:
+        """The Request-URI: a domain without a user part (RFC 3261 §10.2)."""
+        uri = self._servers[self.server_index][0]
+        return SipUri(uri.scheme, None, uri.host, uri.port)
+
+    @property
+    def next_hop(self) -> SipUri:
+        """Where REGISTER goes."""
+        return self._servers[self.server_index][1]
 
     # -- what the account does ----------------------------------------------------------------------------------------
 
@@ -227,6 +257,8 @@ class Registration:
 
     def _register(self) -> None:
         self._cancel_timer()
+        if self._core.scheduler.now >= self._first_down_until:
+            self.server_index = 0
         self.state = RegistrationState.REGISTERING
         self._send(self._expires)
 
@@ -240,7 +272,8 @@ class Registration:
             to=address,
             call_id=self._call_id,
             cseq=self._next_cseq(),
-            headers=(("Expires", str(expires)), ("Allow", core.allow_value)),
+            routes=self._routes,
+            headers=(("Expires", str(expires)), ("Allow", core.allow_value), ("Supported", self._supported())),
         )
 
         def prepare(message: Request, flow: Flow) -> None:
@@ -259,7 +292,12 @@ class Registration:
             prepare=prepare,
             preferred=flow,
             next_cseq=self._next_cseq,
+            has_other_server=self.server_index + 1 < len(self._servers),
         )
+
+    def _supported(self) -> str:
+        """RFC 3327 §5.1; RFC 5626 §4.2.1."""
+        return "path" if self._instance is None else "path, outbound"
 
     def _next_cseq(self) -> int:
         """One more for each REGISTER with this Call-ID, those with credentials included (RFC 3261 §10.2)."""
@@ -273,8 +311,11 @@ class Registration:
             if self._bound is not None and self._bound != contact and self.registered:
                 self._old = self._bound
             self._bound = contact
-        message.headers.set("Contact", str(self._bound.with_parameter("expires", str(expires))))
-        if self._old is not None:
+        contact = self._bound.with_parameter("expires", str(expires))
+        if self._instance is not None:
+            contact = contact.with_parameter("+sip.instance", f'"<{self._instance}>"').with_parameter("reg-id", "1")
+        message.headers.set("Contact", str(contact))
+        if self._old is not None and not self.uses_outbound:
             # Our address has changed: the registrar shall not ring the old one until its lease ends.
             message.headers.add("Contact", str(self._old.with_parameter("expires", "0")))
 
@@ -298,8 +339,28 @@ class Registration:
             self._accepted(result)
         elif isinstance(result, Response) and result.status == 423 and self._raise_expires(result):
             self._send(self._expires)
+        elif result.status == 439 and self._instance is not None:
+            # RFC 5626 §4.2.1: the first proxy does not do it; without it we are still reached as everybody is.
+            logger.info("registration of %s: the way to the registrar has no outbound (439), so it is not asked for", self.aor)
+            self._instance = None
+            self._send(self._expires)
+        elif has_failed(result) and self._next_server(result):
+            self._send(self._expires)
         else:
             self._failed(result)
+
+    def _next_server(self, result: Result) -> bool:
+        """Go on to the next registrar; False if there is none left, and the next try begins with the first again."""
+        if self.server_index + 1 >= len(self._servers):
+            self.server_index = 0
+            self._first_down_until = 0.0
+            return False
+        if self.server_index == 0:
+            self._first_down_until = self._core.scheduler.now + max(_FIRST_DOWN, retry_after(result) or 0.0)
+        logger.info("registration of %s: %s fails (%s), the next registrar is asked", self.aor, self.next_hop, result.status)
+        self.server_index += 1
+        self.flow = None
+        return True
 
     def _unregistered(self, result: Result) -> None:
         self.expires_at = None
@@ -326,6 +387,9 @@ class Registration:
         self.state = RegistrationState.REGISTERED
         self.expires_at = core.scheduler.now + lease
         self.service_route = _service_route(response)
+        self.path = tuple(response.headers.get_all("Path"))
+        self.uses_outbound = self._instance is not None and "outbound" in [tag.lower() for tag in response.headers.get_all("Require")]
+        self.flow_timer = _seconds(response.headers.get("Flow-Timer"))
         self._plan(self._refresh_delay(lease))
         if self.flow is not None and self._moves < _MOST_MOVES and self._contact(self.flow) != self._bound:
             # The answer has shown our public address: what calls us must use that (RFC 3581, RFC 5626 §4.2).

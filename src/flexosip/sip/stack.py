@@ -494,5 +494,5 @@ def _learn_public_address(via: Via, flow: Flow) -> None:
     if host is None and port is None:
         return
     # A WebSocket client's own Via names nobody (RFC 7118 §5.2.1).
-    seen = (host or (via.host if flow.host_name is None else flow.local[0]), port or flow.local[1])
+    seen = (host or (via.host if flow.host_name is None and flow.via_address is None else flow.local[0]), port or flow.local[1])
     flow.advertised = None if seen == (flow.local[0], flow.local[1]) else seen

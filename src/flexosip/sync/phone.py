@@ -16,6 +16,7 @@ from flexosip.phone.availability import Availability
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.phone import Phone as AsyncPhone
 from flexosip.phone.phone import RingResult
+from flexosip.phone.reach import Reach
 from flexosip.phone.ring_group import Confirmation, Targets
 from flexosip.sync.call import Call, HeaderArgument, for_threads
 from flexosip.sync.event_verbs import EventVerbs
@@ -86,6 +87,7 @@ class Phone(EventVerbs):
         min_se: int = 90,
         max_duration: float | None = None,
         follow_redirects: bool = True,
+        reach: Reach | None = None,
     ) -> None:
         # The arguments are those of the asynchronous phone, one for one: a list of them would only be a place for mistakes.
         given = dict(locals())
