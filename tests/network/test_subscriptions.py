@@ -87,6 +87,41 @@ def test_without_handlers_subscribe_is_405_and_with_others_489() -> None:
     World().run(story)
 
 
+def test_what_may_be_subscribed_to_is_announced() -> None:
+    async def story(a: Phone, peer: RawPeer) -> None:
+        a.on_subscribe("weather")(lambda subscription: None)
+        a.notifier("dialog")
+
+        @a.on_call
+        async def answer(call: Any) -> None:
+            await call.answer()
+            await call.wait_ended()
+
+        response = await peer.call()
+        assert response.headers.get_all("Allow-Events") == ["dialog", "weather"]
+        assert "SUBSCRIBE" in response.allow
+        peer.within(response, "BYE", cseq=9)
+        await peer.response(200, "BYE")
+
+    World().run_with_peer(story)
+
+
+def test_a_lost_connection_is_replaced_and_states_come_again() -> None:
+    async def story(a: Phone, b: Phone, target: str) -> None:
+        box = b.notifier("message-summary")
+        box.update(MessageSummary(False))
+        async with a.subscribe(f"{target};transport=tcp") as subscription:
+            await take(subscription)
+            (flow,) = [leg.flow for leg in subscription._machine.legs.values()]  # type: ignore[union-attr]
+            assert flow is not None and flow.reliable
+            a.signalling.driver.abandon(flow, NetworkError("gone"))
+            await asyncio.sleep(3)
+            box.update(MessageSummary(True))
+            assert (await take(subscription, 2))[-1].parsed.waiting
+
+    World().run(story)
+
+
 def test_a_handler_may_refuse_fail_or_take_its_time() -> None:
     async def story(a: Phone, b: Phone, target: str) -> None:
         @b.on_subscribe("no")

@@ -43,6 +43,7 @@ class EventVerbs:
         core.info_packages = self._info_packages
         # The table of requests has a line for NOTIFY from the start: servers tell of messages unasked.
         _ = self.subscriptions
+        self.notifiers.configure(core)
         self.messages.configure(core)
 
     @cached_property

@@ -87,6 +87,7 @@ class NetworkLife:
         signalling.driver.network_changed()
         for account in signalling.phone.accounts:
             self._look_at_account(account, slept)
+        signalling.phone.subscriptions.network_changed(signalling.driver.has_left, slept=slept)
         self._unmoved = {session for session in self._unmoved if session.end is None}
         for call in signalling.phone.calls:
             self._look_at_call(call._session)

@@ -23,6 +23,7 @@ from flexosip.sip.subscription_notifier import NotifierSubscription
 
 if TYPE_CHECKING:
     from flexosip.phone.phone import Phone
+    from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.headers import Headers, NameAddr
     from flexosip.sip.message import Request
     from flexosip.sip.server_transaction import ServerTransaction
@@ -242,6 +243,12 @@ class Notifiers:
             raise ConfigurationError(f"{package!r} is no name of an event package.")
         self._handlers[package] = handler
         self._phone.requests.handle("SUBSCRIBE", self.receive)
+        if self._phone.running:
+            self.configure(self._phone.core)
+
+    def configure(self, core: UserAgentCore) -> None:
+        """Serve the core of a phone that starts."""
+        core.allow_events = frozenset(self._handlers)
 
     def own_type(self, package: str) -> str | None:
         """The media type of the states of a package that is known."""

@@ -235,6 +235,7 @@ class Signalling:
         for account in self.phone.accounts:
             if account.registration is not None:
                 account.registration.flow_lost(flow)
+        self.phone.subscriptions.flow_lost(flow)
 
     def _locate(self, uri: SipUri, size: int, preferred: Flow | None, done: Callable[[Flow | None, Exception | None], None]) -> None:
         self.driver.locate(uri, size, preferred, self.noting(uri, done))

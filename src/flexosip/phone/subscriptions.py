@@ -27,6 +27,7 @@ from flexosip.sip.subscription import SubscriptionPhase
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
     from flexosip.phone.phone import Phone
+    from flexosip.sip.flow import Flow
     from flexosip.sip.headers import Headers
     from flexosip.sip.message import Request
     from flexosip.sip.server_transaction import ServerTransaction
@@ -323,11 +324,23 @@ class Subscriptions:
         for listener in list(self._listeners):
             listener(account, summary)
 
+    def flow_lost(self, flow: Flow) -> None:
+        """A connection is gone."""
+        for running in self._machines():
+            running.flow_lost(flow)
+
+    def network_changed(self, has_left: Callable[[Flow], bool], *, slept: bool) -> None:
+        """The network, or our address in it, is another one, or the machine has slept."""
+        for running in self._machines():
+            running.network_changed(has_left, slept=slept)
+
+    def _machines(self) -> list[machine.Subscription]:
+        return [subscription._machine for subscription in self._all if subscription._machine is not None]
+
     def stop_all(self) -> None:
         """The phone closes: unsubscribe from everything; the last notifications are waited for by whoever closes."""
-        for subscription in list(self._all):
-            assert subscription._machine is not None
-            subscription._machine.stop()
+        for running in self._machines():
+            running.stop()
 
     def drop_all(self) -> None:
         """The phone is closed."""

@@ -126,6 +126,8 @@ class UserAgentCore:
         """Methods that `on_other` answers, for the Allow header; MESSAGE belongs to `on_message`."""
         self.supported: frozenset[str] = frozenset()
         """Option tags that are implemented above."""
+        self.allow_events: frozenset[str] = frozenset()
+        """Event packages that others may subscribe to (RFC 6665 §8.2.2)."""
         self.info_packages: frozenset[str] = frozenset()
         """INFO packages that are understood above, for Recv-Info (RFC 6086 §5.2)."""
         self.reliable_provisional = "off"
@@ -200,6 +202,8 @@ class UserAgentCore:
             headers.append(("Supported", ", ".join(sorted(self.supported))))
         if self.info_packages:
             headers.append(("Recv-Info", self.recv_info_value))
+        if self.allow_events:
+            headers.append(("Allow-Events", ", ".join(sorted(self.allow_events))))
         return headers
 
     @property

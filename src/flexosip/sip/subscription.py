@@ -167,6 +167,25 @@ class Subscription:
         for leg in list(self.legs.values()):
             leg.refresh()
 
+    def flow_lost(self, flow: Flow) -> None:
+        """The connection is gone that the NOTIFYs came over: take another one soon."""
+        for leg in list(self.legs.values()):
+            if leg.flow is flow:
+                leg.moved(self._core.random.uniform(0.0, 1.0))
+
+    def network_changed(self, has_left: Callable[[Flow], bool], *, slept: bool) -> None:
+        """Our address may be another one, or time may have been lost: what that concerns is done anew.
+
+        Args:
+            has_left: tells whether a flow's local address is not ours any more.
+        """
+        if self.phase is SubscriptionPhase.WAITING and self._retry is not None:
+            self._failures = 0
+            self._subscribe()
+        for leg in list(self.legs.values()):
+            if leg.flow is not None and (slept or not leg.flow.alive or has_left(leg.flow)):
+                leg.moved()
+
     def stop(self, on_done: Callable[[], None] = lambda: None) -> None:
         """Unsubscribe; `on_done` is called once, with the last NOTIFY or when none will come."""
         self._on_done.append(on_done)

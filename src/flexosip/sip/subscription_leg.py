@@ -94,7 +94,9 @@ class SubscriberLeg:
         """When it ends unless it is refreshed, in the scheduler's time."""
         self.over = False
         self._core = core
-        self._flow = flow
+        self.flow = flow
+        """What the latest SUBSCRIBE went over."""
+        self._trusted = flow.remote[0] if flow is not None else None
         self._contact = contact
         self._auth = auth
         self._headers = headers
@@ -206,6 +208,12 @@ class SubscriberLeg:
             return
         self._subscribe(self._expires)
 
+    def moved(self, delay: float = 0.0) -> None:
+        """The way that NOTIFYs came is gone: tell the notifier the new one, `delay` seconds from now."""
+        self.flow = None
+        if not self.over and not self._ending:
+            self._plan_refresh(delay)
+
     def unsubscribe(self) -> None:
         """End it by a SUBSCRIBE with Expires 0; over with the last NOTIFY, which tells the final state (RFC 6665 §4.1.2.3)."""
         if self.over or self._ending:
@@ -218,19 +226,29 @@ class SubscriberLeg:
     def _subscribe(self, expires: int) -> None:
         self._in_flight = True
         self._again = False
-        core, flow = self._core, self._flow
+        flow = self.flow
         headers = (("Event", str(self.event)), ("Expires", str(expires)), *self._headers)
-        contact = self._contact(flow) if flow is not None else None
-        request = self.dialog.create_request("SUBSCRIBE", contact=contact, headers=headers)
+        request = self.dialog.create_request("SUBSCRIBE", headers=headers)
         self.expect_notify()
-        core.send_in_dialog(
-            self.dialog,
+        self._core.request(
             request,
+            self.dialog.next_hop,
             auth=self._auth,
             on_final=lambda result: self._on_final(result, expires),
-            flow=flow if flow is not None and flow.alive else None,
-            trusted=flow.remote[0] if flow is not None else None,
+            prepare=self._prepare,
+            preferred=flow if flow is not None and flow.alive else None,
+            trusted=self._trusted,
+            next_cseq=self._next_cseq,
         )
+
+    def _prepare(self, request: Request, flow: Flow) -> None:
+        # Our address, or the connection, may be another one than when it began: the notifier learns it from the Contact.
+        self.flow = flow
+        request.headers.set("Contact", str(self._contact(flow)))
+
+    def _next_cseq(self) -> int:
+        self.dialog.local_cseq += 1
+        return self.dialog.local_cseq
 
     def _on_final(self, result: Result, asked: int) -> None:
         self._in_flight = False

@@ -8,6 +8,7 @@ import pytest
 
 from flexosip.sip.digest import DigestClient
 from flexosip.sip.message import Request
+from tests.sip_wire import udp_flow
 from tests.subscribing import Subscribed
 
 
@@ -382,3 +383,32 @@ def test_no_way_to_the_notifier_is_told_and_tried_again() -> None:
     assert agent.phase == "waiting" and agent.changes[-1].status == 503
     agent.unreachable = None
     agent.next_subscribe(12)
+
+
+def test_a_lost_connection_makes_it_tell_its_new_contact_over_another_one() -> None:
+    agent = Subscribed().active()
+    lost, agent.flow = agent.flow, udp_flow(("192.0.2.2", 5070))
+    lost.alive = False
+    agent.subscription.flow_lost(lost)
+    refresh = agent.next_subscribe(1.1)
+    assert refresh.to.tag == "remote" and agent.wire.sent[-1][1] is agent.flow
+    agent.ok(to=refresh)
+    assert agent.notify() == 200
+    # Another flow does not concern it.
+    agent.subscription.flow_lost(udp_flow(("192.0.2.9", 5060)))
+    agent.wire.advance(5)
+    assert agent.wire.take() == []
+
+
+def test_after_a_change_of_the_network_or_a_sleep_it_is_refreshed_at_once_and_a_waiting_one_tried() -> None:
+    agent = Subscribed().active()
+    agent.subscription.network_changed(lambda flow: False, slept=False)
+    agent.wire.settle()
+    assert agent.wire.take() == []
+    for left, slept in ((True, False), (False, True)):
+        agent.subscription.network_changed(lambda flow, left=left: left, slept=slept)  # type: ignore[misc]
+        agent.ok(to=agent.next_subscribe(0.1))
+        assert agent.notify() == 200
+    agent.notify("terminated;reason=giveup;retry-after=600")
+    agent.subscription.network_changed(lambda flow: False, slept=False)
+    assert agent.wire.take_request("SUBSCRIBE").to.tag is None
