@@ -99,6 +99,11 @@ class UserAgentCore:
         stack: a stack made elsewhere, for other limits.
     """
 
+    allow_events: frozenset[str] = frozenset()
+    """Event packages that others may subscribe to (RFC 6665 §8.2.2)."""
+    info_packages: frozenset[str] = frozenset()
+    """INFO packages that are understood above, for Recv-Info (RFC 6086 §5.2)."""
+
     def __init__(
         self,
         scheduler: Scheduler,
@@ -126,10 +131,6 @@ class UserAgentCore:
         """Methods that `on_other` answers, for the Allow header; MESSAGE belongs to `on_message`."""
         self.supported: frozenset[str] = frozenset()
         """Option tags that are implemented above."""
-        self.allow_events: frozenset[str] = frozenset()
-        """Event packages that others may subscribe to (RFC 6665 §8.2.2)."""
-        self.info_packages: frozenset[str] = frozenset()
-        """INFO packages that are understood above, for Recv-Info (RFC 6086 §5.2)."""
         self.reliable_provisional = "off"
         """When the 1xx to a caller are reliable, see `flexosip.sip.reliable.POLICIES`."""
         self.session_timer: SessionTimerSettings | None = None
