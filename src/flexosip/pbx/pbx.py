@@ -20,6 +20,7 @@ from flexosip.net.real import RealNetwork
 from flexosip.net.stun import answer_to
 from flexosip.net.tls import TlsSettings
 from flexosip.observe.trace import Direction, WireMessage
+from flexosip.pbx.identity import assert_caller, is_caller
 from flexosip.pbx.location import Binding, LocationTable, TooBrief, registration_headers
 from flexosip.pbx.proxy import ForkingProxy, Target
 from flexosip.pbx.states import UserStates
@@ -371,10 +372,11 @@ class Pbx:
             transaction.respond(request.create_response(407, headers=headers))
             return
         caller = request.from_.uri
-        if not isinstance(caller, SipUri) or caller.unescaped_user != verified.username:
+        if not isinstance(caller, SipUri) or not is_caller(request, verified.username):
             transaction.respond(request.create_response(403, "Not Your Address"))
             return
         request.headers.remove("Proxy-Authorization")
+        assert_caller(request, verified.username)
         # Phones may know us by a name that we do not: the domain in which a user of ours stands is ours as well.
         if not self._is_ours(uri) and uri.host != caller.host:
             transaction.respond(request.create_response(404, "Only Calls Inside"))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flexosip.pbx.identity import remove_assertions
 from flexosip.sip.client_transaction import InviteClientTransaction
 from flexosip.sip.flow import Flow
 from flexosip.sip.headers import NameAddr
@@ -220,6 +221,7 @@ class ForkingProxy:
             self._cancel_if_wanted(branch)
             return
         response.headers.remove_first_value("Via")
+        remove_assertions(response.headers)
         response.raw = None
         if response.status < 200:
             branch.provisional = True
@@ -378,6 +380,7 @@ class ForkingProxy:
         """Forward a request within a call to `hop`, which may be the `way` that we signed; Request-URI unchanged."""
         assert isinstance(request.uri, SipUri)
         uri = request.uri
+        remove_assertions(request.headers)
 
         def found(flow: Flow | None, error: Exception | None) -> None:
             if flow is None:
