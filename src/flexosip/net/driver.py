@@ -181,7 +181,7 @@ class SipDriver:
             return
         sent = self._streams.transmit(flow, data) if flow.reliable else self._datagrams.transmit(flow, data)
         if not sent:
-            error = NetworkError(f"There is no connection to {flow.remote[0]} any more.")
+            error = flow.failure or NetworkError(f"There is no connection to {flow.remote[0]} any more.")
             self.scheduler.call_later(0.0, self._flow_failed, flow, error)
 
     def locate(self, uri: SipUri, size: int, preferred: Flow | None, done: Done) -> None:

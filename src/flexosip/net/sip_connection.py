@@ -258,6 +258,7 @@ class SipConnection:
             return
         self._over = True
         self.flow.alive = False
+        self.flow.failure = error
         if self._timer is not None:
             self._timer.cancel()
         self._table.lost(self, error)

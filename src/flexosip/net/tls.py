@@ -170,7 +170,7 @@ def _words(error: Exception) -> str:
             return "the key does not belong to the certificate"
         return (
             "it is no PEM file of certificates"
-            if error.reason is None or "PEM" in str(error)
+            if error.reason is None or any(word in str(error) for word in ("PEM", "NO_CERTIFICATE", "NO_START_LINE"))
             else str(error.reason).lower().replace("_", " ")
         )
     if isinstance(error, OSError) and error.strerror:

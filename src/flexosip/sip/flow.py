@@ -23,8 +23,8 @@ class Flow:
     """
 
     __slots__ = (
-        "__weakref__", "advertised", "alive", "connection", "credit", "host_name", "local", "payer", "peer_names", "proven", "remote",
-        "ringing", "transport", "via_address",
+        "__weakref__", "advertised", "alive", "connection", "credit", "failure", "host_name", "local", "payer", "peer_names", "proven",
+        "remote", "ringing", "transport", "via_address",
     )  # fmt: skip
 
     def __init__(self, transport: str, local: tuple[str, int], remote: tuple[str, int], *, connection: object | None = None) -> None:
@@ -44,6 +44,8 @@ class Flow:
         """True while it is not proven and a call that came over it rings or has been answered; kept like `credit`."""
         self.payer: Flow | None = None
         """The flow that a request came over whose responses go elsewhere by this one (RFC 3261 §18.2.2)."""
+        self.failure: Exception | None = None
+        """Why it is not alive any more, where that is known."""
         self.host_name: str | None = None
         """What we call ourselves where nobody can connect to us: a WebSocket client is `something.invalid` (RFC 7118 §5.2.1)."""
         self.via_address: tuple[str, int] | None = None

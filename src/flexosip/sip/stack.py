@@ -331,7 +331,7 @@ class SipStack:
         self.outstanding += 1
         transaction.start()
         if not flow.alive:
-            self.scheduler.call_later(0.0, self._fail, transaction, ConnectionError("The connection is gone."))
+            self.scheduler.call_later(0.0, self._fail, transaction, flow.failure or ConnectionError("The connection is gone."))
         return transaction
 
     def send_cancel(
