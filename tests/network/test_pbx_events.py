@@ -93,6 +93,10 @@ def test_the_pbx_tells_of_messages_that_wait(transport: str | None) -> None:
             await asyncio.sleep(500)
             pbx.set_messages("alice", MessageSummary(True, None, (("voice", MessageCount(2, 0)),)))
             assert (await anext(box)).voice_new == 2
+        # Whose phones have not asked is told all the same.
+        pbx.set_messages("carol", MessageSummary(True))
+        await asyncio.sleep(1)
+        assert carol.subscriptions.mailboxes == {carol.accounts[0]: MessageSummary(True)}
         with pytest.raises(SubscriptionFailed) as failure:
             await bob.subscribe("alice", "message-summary")
         assert failure.value.status == 403

@@ -154,7 +154,7 @@ class Pbx:
             driver.locate,
             contact=self._contact,
             domain=self.realm,
-            registered=lambda user: bool(self.bindings(user)),
+            bindings=self.bindings,
         )
         driver.receive_malformed = self._stack.receive_malformed
         driver.on_stun(self._receive_stun)
@@ -185,7 +185,7 @@ class Pbx:
         return self.locations.bindings(user, self._now())
 
     def set_messages(self, user: str, summary: MessageSummary) -> None:
-        """Tell the phones of `user` that have subscribed what waits in the mailbox (RFC 3842).
+        """Tell the phones of `user` what waits in the mailbox (RFC 3842): those that have subscribed, or all if none has.
 
         Raises:
             ConfigurationError: there is no such user.

@@ -9,13 +9,13 @@ RFC 6665 §4.2, RFC 3903 §6, RFC 3842, RFC 3856
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from flexosip.sip.event_headers import Event
 from flexosip.sip.flow import Flow
 from flexosip.sip.headers import NameAddr
-from flexosip.sip.message import Request
+from flexosip.sip.message import Request, new_request
 from flexosip.sip.message_summary import MESSAGE_SUMMARY, MessageSummary
 from flexosip.sip.outgoing_request import estimated_size
 from flexosip.sip.presence import PIDF, Presence
@@ -24,6 +24,7 @@ from flexosip.sip.transaction import TransactionFailure
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
+    from flexosip.pbx.location import Binding
     from flexosip.sansio import Scheduler, Timer
     from flexosip.sip.agent import DialogUsage
     from flexosip.sip.dialog import Dialog, DialogId
@@ -56,17 +57,17 @@ class UserStates:
     Args:
         stack: the transactions. locate: finds the flow to a next hop.
         contact: the PBX itself, as seen over a flow.
-        domain: of the users. registered: whether a user has a phone now.
+        domain: of the users. bindings: the phones of a user.
     """
 
     def __init__(
-        self, stack: SipStack, locate: Locate, *, contact: Callable[[Flow], NameAddr], domain: str, registered: Callable[[str], bool]
+        self, stack: SipStack, locate: Locate, *, contact: Callable[[Flow], NameAddr], domain: str, bindings: Callable[[str], list[Binding]]
     ) -> None:
         self.dialogs: dict[DialogId, DialogUsage] = {}
         self._stack = stack
         self._locate = locate
         self._contact = contact
-        self._registered = registered
+        self._bindings = bindings
         self._domain = domain
         self._summaries: dict[str, MessageSummary] = {}
         self._published: dict[str, dict[str, _Published]] = {}
@@ -173,9 +174,38 @@ class UserStates:
     # -- states -------------------------------------------------------------------------------------------------------
 
     def set_messages(self, user: str, summary: MessageSummary) -> None:
-        """What waits in the mailbox of `user`."""
+        """What waits in the mailbox of `user`: those who have subscribed are told, else the user's phones without having asked."""
         self._summaries[user] = summary
         self._tell_all("message-summary", user)
+        if ("message-summary", user) not in self._subscriptions.values():
+            for binding in self._bindings(user):
+                self._tell_unasked(user, binding, summary)
+
+    def _tell_unasked(self, user: str, binding: Binding, summary: MessageSummary) -> None:
+        """A NOTIFY outside of any dialog, as many a PBX sends it; phones that do not like it refuse it."""
+        whose = SipUri.for_user(user, self._domain)
+        stack = self._stack
+        request = new_request(
+            "NOTIFY",
+            replace(binding.uri, headers=None),
+            from_=NameAddr(whose).with_tag(stack.new_tag()),
+            to=NameAddr(whose),
+            call_id=stack.new_call_id(),
+            cseq=1,
+            headers=(("Event", "message-summary"), ("Subscription-State", "active")),
+            body=bytes(summary),
+            content_type=MESSAGE_SUMMARY,
+        )
+
+        def located(flow: Flow | None, error: Exception | None) -> None:
+            if flow is not None:
+                request.headers.set("Contact", str(self._contact(flow)))
+                stack.send_request(request, flow, on_response=lambda response: None, on_failure=lambda failure: None)
+
+        if binding.flow.alive:
+            located(binding.flow, None)
+        else:
+            self._locate(binding.uri, estimated_size(request), None, located)
 
     def registration_changed(self, user: str) -> None:
         """A phone of `user` came or went."""
@@ -190,7 +220,7 @@ class UserStates:
         published = self._published.get(user)
         if published:
             return next(reversed(published.values())).presence
-        return Presence.simple(str(SipUri.for_user(user, self._domain)), self._registered(user))
+        return Presence.simple(str(SipUri.for_user(user, self._domain)), bool(self._bindings(user)))
 
     def _publish(self, request: Request, transaction: ServerTransaction, user: str) -> None:
         """RFC 3903 §6 steps 3 to 6."""
