@@ -268,6 +268,32 @@ def test_the_doorbell(ours: Phone, peer: Phone) -> None:
     assert ours.ring(address(peer), 5, subject="Door bell").answered
 
 
+def test_several_are_rung_and_called_with_a_key(ours: Phone, peer: Phone) -> None:
+    @peer.on_call
+    def take(call: Call) -> None:
+        assert call.identity is not None
+        if call.identity.called == "rings":
+            call.ring()
+            call.wait_ended()
+            ends.put(call.end)
+            return
+        call.answer()
+        call.send_digits("1")
+        call.wait_ended()
+
+    ends: queue.Queue[Any] = queue.Queue()
+    rings, answers = address(peer).replace("peer@", "rings@"), address(peer)
+    result = ours.ring([rings, answers], 5, confirm="1")
+    assert result.answered_by == answers and [str(attempt.outcome) for attempt in result.attempts] == ["elsewhere", "answered"]
+    end = ends.get(timeout=5)
+    assert end.answered_elsewhere and str(end) == "answered elsewhere"
+    with ours.call([rings], ring_timeout=0.3, then=[answers], confirm="1") as call:
+        assert call.identity is not None and call.identity.number == "peer"
+    peer.do_not_disturb = True
+    with pytest.raises(Unavailable):
+        ours.call([rings, answers])
+
+
 def test_calls_taken_one_after_the_other(ours: Phone, peer: Phone) -> None:
     taken = []
 

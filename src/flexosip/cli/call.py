@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--digits", metavar="12#", type=digits, help="keys to press; w waits half a second")
     parser.add_argument("--ring-timeout", metavar="S", type=seconds, help="give up after so many seconds without an answer")
     parser.add_argument("--duration", metavar="S", type=seconds, help="hang up so many seconds after the answer")
+    parser.add_argument("--auto-answer", action="store_true", help="ask the other phone to answer by itself, as an intercom does")
+    parser.add_argument("--alert", metavar="WORD", help="how it shall ring: a word such as doorbell, or a URN")
+    parser.add_argument("--anonymous", action="store_true", help="do not show who calls")
     parser.add_argument("--transfer", metavar="TARGET", help="then let the other side talk to TARGET instead of hanging up")
     add_account_options(parser)
 
@@ -51,7 +54,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         observe_wire(phone, options.verbose)
         try:
             await reporter.start()
-            call = await phone.dial(options.target)
+            call = await phone.dial(options.target, auto_answer=options.auto_answer, alert=options.alert, anonymous=options.anonymous)
             reporter.calling(options.target, call)
             return await _converse(call, options, reporter, output)
         finally:

@@ -319,6 +319,22 @@ def test_ring(bench: Bench, behaviour: str, code: int) -> None:
     assert bench.told("calling")[0]["target"] == TARGET
 
 
+def test_call_asks_for_an_answer_and_shows_nobody(bench: Bench) -> None:
+    seen: list[Any] = []
+
+    async def handler(call: Any) -> None:
+        seen.append((call.identity.anonymous, call.headers.get("Answer-Mode"), call.headers.get_all("Alert-Info")))
+        await call.answer()
+        await call.wait_ended()
+
+    words = ["call", TARGET, "--auto-answer", "--alert", "doorbell", "--anonymous", "--duration", "1", "--json"]
+    assert bench.run(*words, peer=peer_phone(handler)) == 0
+    assert seen == [
+        (True, "Auto", ["<http://127.0.0.1>;info=alert-autoanswer;delay=0", "<http://127.0.0.1/doorbell>;info=doorbell"])
+    ]
+    assert bench.run("call", TARGET, "--alert", "two words") == 2
+
+
 def test_ring_several_and_then_others(bench: Bench) -> None:
     @contextlib.asynccontextmanager
     async def three(bench: Bench) -> Any:
