@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexosip.errors import LocalProtocolError
-from flexosip.sdp import AudioFormat, Negotiation, SdpError, SessionDescription
+from flexosip.sdp import AudioFormat, Negotiation, SdpError, SessionDescription, refusal
 
 CORPUS = Path(__file__).resolve().parents[3].parent / "shared" / "corpus"
 
@@ -450,3 +450,52 @@ def test_two_of_us_always_agree_on_the_same(
         assert a.agreement is not None and b.agreement is not None
         assert (a.agreement.remote_port, b.agreement.remote_port) == (b.port, a.port)
         assert a.agreement.send_format.key == b.agreement.send_format.key
+
+
+# -- repeating and declining ----------------------------------------------------------------------------------------------
+
+
+def test_an_offer_of_ours_is_repeated_version_included() -> None:
+    ours = negotiation()
+    first = ours.create_offer()
+    ours.receive_answer(first)
+    assert ours.repeat_offer() == first
+    assert ours.pending_offer
+
+
+def test_an_answer_of_ours_is_repeated_as_an_offer_with_its_direction_its_time_and_the_streams_that_it_declined() -> None:
+    ours = negotiation()
+    theirs = (
+        b"v=0\r\no=x 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=5 7\r\nm=video 9 RTP/AVP 96\r\nm=audio 6000 RTP/AVP 8\r\n"
+        b"a=sendonly\r\n"
+    )
+    answer = ours.receive_offer(theirs)
+    assert b"a=recvonly" in answer and b"t=5 7" in answer and b"m=video 0" in answer
+    assert ours.repeat_offer() == answer
+
+
+def test_after_a_refused_offer_what_was_agreed_is_repeated_under_a_version_of_its_own() -> None:
+    ours = negotiation()
+    first = ours.create_offer()
+    ours.receive_answer(first)
+    ours.create_offer("sendonly")
+    ours.rollback()
+    again = ours.repeat_offer()
+    assert again == first.replace(b" 1 IN IP4", b" 3 IN IP4")
+
+
+def test_there_is_nothing_to_repeat_before_the_first_description_nor_while_an_offer_waits() -> None:
+    ours = negotiation()
+    with pytest.raises(LocalProtocolError):
+        ours.repeat_offer()
+    ours.create_offer()
+    with pytest.raises(LocalProtocolError):
+        ours.repeat_offer()
+
+
+def test_an_answer_that_declines_everything_mirrors_each_stream_with_port_0() -> None:
+    answer = refusal(b"v=0\r\no=x 1 1 IN IP4 192.0.2.2\r\ns=-\r\nt=0 0\r\nm=audio 6000 RTP/AVP 9 101\r\nm=image 7000 udptl t38\r\n")
+    assert answer is not None
+    session = SessionDescription.parse(answer)
+    assert [(media.media, media.port, media.formats) for media in session.media] == [("audio", 0, ("9", "101")), ("image", 0, ("t38",))]
+    assert refusal(b"nonsense") is None
