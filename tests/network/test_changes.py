@@ -300,7 +300,9 @@ def test_a_phone_whose_peer_vanished_with_its_sound_on_hold_is_freed_by_the_sess
     World().run_with_peer(story)
 
 
-@pytest.mark.parametrize("settings", [{"session_expires": 60}, {"min_se": 10}, {"min_se": 3000}, {"reliable_provisional": "yes"}, {"max_duration": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"session_expires": 60}, {"min_se": 10}, {"min_se": 3000}, {"reliable_provisional": "yes"}, {"max_duration": 0}]
+)
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Phone(**settings)

@@ -23,8 +23,8 @@ def test_a_deadline_that_is_added_while_others_fire_keeps_its_place() -> None:
 
     def crowd() -> None:
         for _ in range(3000):
-            scheduler.call_later(5.0, fired.append, "crowd").cancel()
-        scheduler.call_later(1.0, fired.append, "late")
+            scheduler.call_at(9.0, fired.append, "crowd").cancel()
+        scheduler.call_at(2.0, fired.append, "late")
 
     scheduler.call_later(1.0, crowd)
     scheduler.call_later(1.5, fired.append, "early")
