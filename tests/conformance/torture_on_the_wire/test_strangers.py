@@ -74,7 +74,8 @@ def test_without_an_account_a_forged_source_gets_few_octets_for_each_of_its_own(
                     (calls if is_call else others)[name] = sum(map(len, sender.received)) / sent
 
     clock.run(main())
-    assert max(others.values()) < 2
+    # An OPTIONS is answered with all that we can do (§11.2), once.
+    assert max(others.values()) < 2.5
     assert max(repeated[name] for name in others) <= 1
     # A final answer to an INVITE is sent 11 times in 32 s.
     assert max(calls.values()) < 32
