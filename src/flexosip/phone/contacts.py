@@ -28,7 +28,8 @@ def contact_through(signalling: Signalling, flow: Flow, user: str, *, secure: bo
     if flow.host_name is not None:
         host, port = flow.host_name, None
     else:
-        host, port = flow.advertised or signalling.contact_address(flow)
+        public = signalling.public_address.of_signalling(flow) if signalling.public_address is not None else None
+        host, port = flow.advertised or public or signalling.contact_address(flow)
         if signalling.phone.reach.advertised is not None and flow.via_address is not None:
             host, port = flow.via_address  # the user knows better than what the server sees
     contact = NameAddr(SipUri("sip", user, host, port))

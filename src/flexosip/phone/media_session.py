@@ -24,6 +24,7 @@ from flexosip.sdp import AudioFormat, Negotiation
 
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
+    from flexosip.phone.public_address import ReadyPair
     from flexosip.phone.session import CallSession
     from flexosip.phone.signalling import Signalling
 
@@ -82,18 +83,27 @@ class MediaSession:
         session: the call.
         bind_host: our numeric address, where packets arrive. advertised_host: the same as others see it.
         formats: what we speak, best first.
+        ready: sockets whose public addresses are known.
     """
 
     def __init__(
-        self, signalling: Signalling, session: CallSession, bind_host: str, advertised_host: str, formats: Sequence[AudioFormat]
+        self,
+        signalling: Signalling,
+        session: CallSession,
+        bind_host: str,
+        advertised_host: str,
+        formats: Sequence[AudioFormat],
+        ready: ReadyPair | None = None,
     ) -> None:
         self.loop = signalling.loop
         self._signalling = signalling
         self._session = session
         self.bind_host = bind_host
-        self._pair = signalling.ports.allocate(bind_host)
+        self._pair = ready.pair if ready is not None else signalling.ports.allocate(bind_host)
         self.stream = signalling.engine.open_stream(self._pair.rtp, self._pair.rtcp, self._on_event, loop=self.loop)
         self.negotiation = Negotiation(formats, address=advertised_host, port=self._pair.port, session_id=signalling.random.getrandbits(60))
+        if ready is not None:
+            self.negotiation.set_address(*ready.rtp, ready.rtcp[1])
         self.configured = False
         self.codec_name = ""
         self._applied: Any = None

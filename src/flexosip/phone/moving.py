@@ -30,7 +30,8 @@ def sound_hosts(signalling: Signalling, flow: Flow, theirs: str) -> tuple[str, s
     advertised = signalling.phone.reach.advertised
     if advertised is not None and not is_loopback(flow.remote[0]):
         return host, advertised[0]
-    return host, (flow.advertised or flow.local)[0]
+    public = signalling.public_address.of_signalling(flow) if signalling.public_address is not None else None
+    return host, (flow.advertised or public or flow.local)[0]
 
 
 def place_call(session: CallSession, flow: Flow) -> None:

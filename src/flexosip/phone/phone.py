@@ -477,7 +477,9 @@ class Phone(EventVerbs):
         asked = _CONNECTION_HOST.search(offer)
         theirs = plain_address(asked.group(1).decode("ascii")) if asked is not None else flow.local[0]
         host, advertised = sound_hosts(self.signalling, flow, theirs)
-        return MediaSession(self.signalling, session, host, advertised, self.formats)
+        public = self.signalling.public_address if self.reach.advertised is None else None
+        ready = public.take_pair(host, flow) if public is not None else None
+        return MediaSession(self.signalling, session, host, advertised, self.formats, ready)
 
     def pickup(self, target: str | DialogToPickUp, *, account: Account | str | None = None, ring_timeout: float | None = 20.0) -> Call:
         """Take a call that rings elsewhere; a `Call` like that of `call`.

@@ -22,6 +22,7 @@ from flexosip.phone.admission import Admission
 from flexosip.phone.keep_alive import KeepAlive
 from flexosip.phone.network_life import NetworkLife
 from flexosip.phone.observers import tell
+from flexosip.phone.public_address import PublicAddress
 from flexosip.sansio import Scheduler
 from flexosip.sip.agent import UserAgentCore
 from flexosip.sip.uri import SipUri
@@ -95,6 +96,8 @@ class Signalling:
         self.cname = f"{self.random.getrandbits(48):012x}@flexosip"
         self.life = NetworkLife(self)
         self.keep_alives: dict[Account, KeepAlive] = {}
+        self.public_address: PublicAddress | None = None
+        """What a STUN server knows of us; None: none is asked."""
         self._background: set[asyncio.Task[Any]] = set()
         self._closing: set[MediaSession] = set()
         self._all_closed: asyncio.Future[None] | None = None
@@ -125,6 +128,9 @@ class Signalling:
             self.driver.advertise(*reach.advertised)
         self.driver.on_stun(self._receive_stun)
         await self.driver.listen(tuple(listen))
+        if reach.stun_address is not None:
+            self.public_address = PublicAddress(self, reach.stun_address)
+            await self.public_address.start()
         self.life.start()
 
     @property
@@ -177,6 +183,8 @@ class Signalling:
         for keep_alive in self.keep_alives.values():
             keep_alive.stop()
         try:
+            if self.public_address is not None:
+                await self.public_address.close()
             for task in list(self._background):
                 task.cancel()
             if self._background:
@@ -268,6 +276,8 @@ class Signalling:
     def _receive_stun(self, data: bytes, flow: Flow) -> None:
         for keep_alive in self.keep_alives.values():
             keep_alive.receive_stun(data, flow)
+        if self.public_address is not None:
+            self.public_address.receive_stun(data, flow)
 
     def _contact_for(self, flow: Flow) -> Any:
         phone = self.phone
