@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flexosip.apps.reach_settings import REACH_KEYS, reach_of, reach_settings
 from flexosip.apps.settings import Table, nearest, read_settings_text, read_toml
 from flexosip.errors import ConfigurationError
 
@@ -22,7 +23,7 @@ IDENTITY_POLICIES = ("from", "ppi", "pai", "rpid", "diversion")
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "auth_user", "realm", "registrar", "proxy",
     "display_name", "transport", "tls_ca", "tls_certificate", "tls_key", "listen", "codecs",
-    "caller_id", "identity_policy",
+    "caller_id", "identity_policy", *REACH_KEYS,
 )  # fmt: skip
 
 
@@ -45,6 +46,8 @@ class AccountOptions:
     tls_key: str | None = None
     listen: tuple[str, ...] = ()
     codecs: tuple[str, ...] = ()
+    reach: tuple[tuple[str, Any], ...] = ()
+    """Arguments of `flexosip.Reach`."""
 
 
 def add_account_options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +56,12 @@ def add_account_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--account", metavar="A", help="sip:user@host[:port], or the name of an account in config.toml")
     group.add_argument("--password-file", metavar="F", help="file whose first line is the password (or set FLEXOSIP_PASSWORD)")
     group.add_argument("--auth-user", metavar="U", help="user name for the password, where it differs from the account's")
-    group.add_argument("--registrar", metavar="HOST[:PORT]", help="where to register, if not at the account's host")
+    group.add_argument(
+        "--registrar", metavar="HOST[:PORT]", help="where to register, if not at the account's host; fall-backs after commas"
+    )
+    group.add_argument("--advertise", metavar="HOST[:PORT]", help="address that others are told, in a container or behind a fixed mapping")
+    group.add_argument("--stun-server", metavar="HOST[:PORT]", help="STUN server that tells our public address")
+    group.add_argument("--outbound", action="store_const", const=True, help="register by RFC 5626, for servers that know it")
     group.add_argument(
         "--proxy",
         metavar="HOST[:PORT]|URL",
@@ -141,6 +149,7 @@ def _account(table: Table) -> AccountOptions:
         tls_key=table.file_path("tls_key"),
         listen=(listen,) if listen is not None else (),
         codecs=table.texts("codecs"),
+        reach=reach_settings(table),
     )
 
 
@@ -181,6 +190,9 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
     }
     if options.listen:
         changes["listen"] = tuple(options.listen)
+    told = {key: value for key in ("advertise", "stun_server", "outbound") if (value := getattr(options, key, None)) is not None}
+    if told:
+        changes["reach"] = tuple({**dict(account.reach), **told}.items())
     if options.codec:
         changes["codecs"] = tuple(options.codec)
     if options.password_file is not None:
@@ -217,6 +229,8 @@ def create_phone(account: AccountOptions, **settings: Any) -> Phone:
         told["codecs"] = account.codecs
     if account.caller_id is not None:
         told["caller_id"] = account.caller_id
+    if account.reach:
+        told["reach"] = reach_of(account.reach)
     if account.identity_policy is not None:
         told["identity_policy"] = account.identity_policy
     return Phone(**{**settings, **told})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flexosip.cli.accounts import AccountOptions, add_account_options, config_places, resolve_account
+from flexosip.cli.accounts import AccountOptions, add_account_options, config_places, create_phone, resolve_account
 from flexosip.errors import ConfigurationError
 
 CONFIG = """\
@@ -135,3 +135,28 @@ def test_an_empty_password_file_is_a_mistake(tmp_path: Path) -> None:
 
 def test_the_password_is_not_in_the_repr() -> None:
     assert "geheim" not in repr(AccountOptions(password="geheim"))
+
+
+def test_how_others_reach_us_is_read_from_the_file_and_flags_win(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[account.home]\naor = "sip:me@home.test"\nadvertise = "203.0.113.9"\noutbound = "auto"\nkeep_alive = "options"\n'
+        'keep_alive_interval = 60\nstate = "state"\n'
+    )
+    account = resolve("--account", "home", "--advertise", "198.51.100.1:5070", "--stun-server", "stun.test", files={file: file.read_text()})
+    assert dict(account.reach) == {
+        "advertise": "198.51.100.1:5070", "outbound": "auto", "keep_alive": "options", "keep_alive_interval": 60.0,
+        "state": str(tmp_path / "state"), "stun_server": "stun.test",
+    }  # fmt: skip
+    reach = create_phone(account).reach
+    assert reach.advertised == ("198.51.100.1", 5070)
+    assert reach.stun_address == ("stun.test", 3478)
+
+
+@pytest.mark.parametrize("line", ['keep_alive = "ping"', 'outbound = "perhaps"', "keep_alive_interval = 1", 'advertise = "0.0.0.0"'])
+def test_a_reach_that_makes_no_sense_is_named_with_its_line(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "config.toml"
+    text = f'[account.home]\naor = "sip:me@home.test"\n{line}\n'
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="config.toml:3: account.home." + line.split()[0]):
+        resolve("--account", "home", files={file: text})

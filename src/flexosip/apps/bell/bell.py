@@ -13,6 +13,7 @@ from flexosip.apps.bell.config import BellConfig
 from flexosip.apps.bell.state import Announcement, BellState, ModeChanged, Swallowed, Triggered, TriggerPending
 from flexosip.apps.bell.store import Store, default_store_path
 from flexosip.apps.bell.triggers import Trigger, TriggerUnavailable, create_trigger
+from flexosip.apps.reach_settings import reach_of
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, MediaError, MissingExtra
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def create_phone(config: BellConfig, **options: Any) -> Phone:
     elif account.aor is None:
         # without a registrar that knows our port, only the usual one can be called
         settings["listen"] = ("0.0.0.0:5060",)
+    if account.reach:
+        settings["reach"] = reach_of(account.reach)
     if account.codecs:
         settings["codecs"] = account.codecs
     return Phone(**{**settings, **options})

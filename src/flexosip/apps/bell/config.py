@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from flexosip.apps.reach_settings import REACH_KEYS, reach_settings
 from flexosip.apps.settings import IniFile, Table, read_settings_text, read_toml
 from flexosip.errors import ConfigurationError
 
@@ -20,7 +22,7 @@ _PROMPTS = Path(__file__).parent / "prompts"
 _SECTIONS = ("account", "destination", "trigger", "access", "timing", "prompts")
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "registrar", "proxy", "auth_user", "realm", "transport", "display_name", "listen", "codecs",
-    "tls_ca", "tls_certificate", "tls_key",
+    "tls_ca", "tls_certificate", "tls_key", *REACH_KEYS,
 )  # fmt: skip
 _TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 _DEFAULT_DURATION = 20.0
@@ -50,6 +52,8 @@ class AccountSettings:
     tls_ca: str | None = None
     tls_certificate: str | None = None
     tls_key: str | None = None
+    reach: tuple[tuple[str, Any], ...] = ()
+    """Arguments of `flexosip.Reach`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,7 @@ def _account(table: Table | None) -> AccountSettings:
         tls_ca=table.file_path("tls_ca"),
         tls_certificate=table.file_path("tls_certificate"),
         tls_key=table.file_path("tls_key"),
+        reach=reach_settings(table),
     )
 
 
