@@ -215,6 +215,7 @@ class Baresip(Process):
         answer: "auto" or "manual" (then `command("accept")`).
         transport: "udp" or "tcp".
         account: more account parameters, for example "audio_codecs=PCMU" or "dtmfmode=info".
+        certificate, authority: PEM files for TLS, the first with the key in it; the port is the one above `port`.
     """
 
     def __init__(
@@ -228,11 +229,16 @@ class Baresip(Process):
         answer: str = "auto",
         transport: str = "udp",
         account: str = "",
+        certificate: Path | None = None,
+        authority: Path | None = None,
     ) -> None:
+        self._tls = "".join(
+            f"{name}\t{path}\n" for name, path in (("sip_certificate", certificate), ("sip_cafile", authority)) if path is not None
+        )
         # It binds the SIP port and, for TLS, the one above it. The control port is used once: it lacks SO_REUSEADDR.
         ports = free_ports(24)
         self.port, self._control_port, self._media_port = ports, ports + 2, ports + 4
-        self.address = f"{LOOPBACK}:{self.port}"
+        self.address = f"{LOOPBACK}:{self.port + 1 if transport == 'tls' else self.port}"
         self.uri = f"sip:{user}@{self.address}"
         self.events: list[dict[str, Any]] = []
         self._hz = hz
@@ -263,7 +269,7 @@ class Baresip(Process):
             "MODULES": modules,
             "PORT": str(self.port),
         }
-        (self.folder / "config").write_text(_fill(HERE / "baresip" / "config", values))
+        (self.folder / "config").write_text(_fill(HERE / "baresip" / "config", values) + self._tls)
         (self.folder / "accounts").write_text(self._account + "\n")
         (self.folder / "contacts").write_text("")
         super().start()

@@ -61,6 +61,10 @@ class ReferTo:
     @classmethod
     def parse(cls, text: str) -> ReferTo:
         """The value written in `text`: `<sip:attic@house?Replaces=...>`. Raises as `of`."""
+        if "<" not in text:
+            # By RFC 3261 §20.10 parameters would be the header's then. pjsip and baresip mean those of the URI, its transport above
+            # all; Refer-To has no parameters of its own that could be lost.
+            text = f"<{text.strip()}>"
         address = NameAddr.parse(text)
         uri = address.uri
         if isinstance(uri, OtherUri):

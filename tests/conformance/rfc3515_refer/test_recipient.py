@@ -122,6 +122,11 @@ def test_refer_to_with_replaces_and_the_few_headers_that_are_allowed() -> None:
     assert value.ignored == ("route", "body")
 
 
+def test_without_angle_brackets_the_parameters_are_meant_for_the_uri() -> None:
+    refer_to = ReferTo.parse("sip:attic@house;transport=tls")
+    assert isinstance(refer_to.uri, SipUri) and refer_to.uri.transport == "tls"
+
+
 def test_what_is_written_is_read_back() -> None:
     replaces = Replaces("a%b@[::1]:5060", "x+y", "0", early_only=True)
     text = refer_to_value(SipUri.parse("sip:+4930@h;user=phone"), replaces)

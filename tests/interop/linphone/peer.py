@@ -25,14 +25,34 @@ class Linphone:
         transport: the only one it listens on and calls by: udp, tcp or tls.
         hz: the tone it sends, for up to 60 s.
         ca: PEM file of the authority that it believes; None: any certificate.
+        registrar: "host:port" where it registers as `user`; by TLS it can be called that way only, since it accepts no connections.
     """
 
-    def __init__(self, folder: Path, *, transport: str = "udp", answer: str = "auto", hz: int = 1000, ca: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        transport: str = "udp",
+        answer: str = "auto",
+        hz: int = 1000,
+        ca: Path | None = None,
+        registrar: str | None = None,
+        user: str = "bob",
+        password: str = "secret-bob",
+    ) -> None:
         self.folder = folder
         self.port = free_ports(26)
         self.heard = folder / "heard.wav"
         self.address = f"{LOOPBACK}:{self.port}"
-        self.uri = f"sip:bob@{self.address}" + ("" if transport == "udp" else f";transport={transport}")
+        parameter = "" if transport == "udp" else f";transport={transport}"
+        self.uri = f"sip:{user}@{registrar or self.address}{parameter}"
+        self._account = ""
+        if registrar is not None:
+            host = registrar.rpartition(":")[0]
+            self._account = (
+                f"\n[auth_info_0]\nusername={user}\npasswd={password}\ndomain={host}\n\n[proxy_0]\nreg_proxy=<sip:{registrar}{parameter}>\n"
+                f"reg_route=<sip:{registrar}{parameter};lr>\nreg_identity=sip:{user}@{host}\nreg_expires=120\nreg_sendregister=1\npublish=0\n"
+            )
         self._transport, self._answer, self._hz, self._ca = transport, answer, hz, ca
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -48,7 +68,8 @@ class Linphone:
         text = (HERE / "linphonerc").read_text()
         for name, value in values.items():
             text = text.replace(f"@{name}@", value)
-        (self.folder / "linphonerc").write_text(text)
+        text = text.replace("default_proxy=-1", "default_proxy=0") if self._account else text
+        (self.folder / "linphonerc").write_text(text + self._account)
         tone = self.folder / "tone.wav"
         with wave.open(str(tone), "wb") as file:
             file.setparams((1, 2, 8000, 0, "NONE", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,12 +11,30 @@ from tests.interop.linphone.peer import Linphone
 from tests.interop.peers import Baresip
 from tests.interop.pjsip.peer import Pjsip
 
-__all__ = ["PHONES", "OtherPhone", "make"]
+__all__ = ["PHONES", "STORIES", "TRANSPORTS", "OtherPhone", "Trust", "make", "render"]
 
 PHONES = {"pjsip": "pjsip 2.15", "baresip": "baresip 1.0", "linphonec": "linphone 5.1"}
 """By the name of their peer mark."""
+TRANSPORTS = ("udp", "tcp", "tls")
+STORIES = {
+    "test_sound_hold_and_resume_by_each_side": "call, sound both ways, hold and resume by each side",
+    "test_we_transfer_the_other_side_to_a_third_phone": "flexosip transfers it to a third phone",
+    "test_the_other_side_transfers_us_to_a_third_phone": "it transfers flexosip to a third phone",
+}
+"""What `test_matrix.py` does, by function."""
+NOTES = {("linphonec", "tls"): "through flexosip's PBX: it accepts no TLS connections"}
 HZ = 1000
 """The tone that they send."""
+
+
+def render() -> str:
+    """The table of docs/interop.md."""
+    lines = ["| Phone | Transport | " + " | ".join(STORIES.values()) + " | |", "|---" * (len(STORIES) + 3) + "|"]
+    for name, title in PHONES.items():
+        for transport in TRANSPORTS:
+            cells = ["both directions", "both directions", "yes"]
+            lines.append(f"| {title} | {transport.upper()} | {' | '.join(cells)} | {NOTES.get((name, transport), '')} |")
+    return "\n".join(lines) + "\n"
 
 
 class OtherPhone(Protocol):
@@ -102,12 +121,25 @@ class _Linphone(Linphone):
         self.do("terminate")
 
 
-def make(name: str, folder: Path, transport: str) -> OtherPhone:
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a phone needs for TLS: files in PEM."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+def make(name: str, folder: Path, transport: str, trust: Trust, registrar: str | None = None) -> OtherPhone:
     """A phone of that kind, not started yet, that calls and is called by that transport."""
     if name == "pjsip":
-        return _Pjsip(folder, transport=transport, hz=HZ)
+        files = ("--tls-certificate", str(trust.certificate), "--tls-key", str(trust.key), "--tls-ca", str(trust.authority))
+        return _Pjsip(folder, transport=transport, hz=HZ, options=files)
     if name == "baresip":
-        phone = _Baresip(folder, transport=transport, hz=HZ)
+        folder.mkdir(parents=True, exist_ok=True)
+        both = folder / "both.pem"
+        both.write_bytes(trust.key.read_bytes() + trust.certificate.read_bytes())
+        phone = _Baresip(folder, transport=transport, hz=HZ, certificate=both, authority=trust.authority)
         phone.uri += "" if transport == "udp" else f";transport={transport}"
         return phone
-    return _Linphone(folder, transport=transport, hz=HZ)
+    return _Linphone(folder, transport=transport, hz=HZ, ca=trust.authority, registrar=registrar)

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flexosip import Call, Phone, Tone
+from flexosip import Call, Phone, TlsSettings, Tone
+from flexosip.pbx import Pbx
+from tests.certificates import Authority
 from tests.interop.listening import assert_tone
-from tests.interop.matrix.phones import HZ, PHONES, OtherPhone, make
-from tests.interop.process import wait_until
+from tests.interop.matrix.phones import HZ, PHONES, STORIES, TRANSPORTS, Trust, make, render
+from tests.interop.process import free_ports, wait_until
 
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "interop.md"
 OUR_HZ = 440
-TRANSPORTS = ("udp", "tcp")
 CASES = [
     pytest.param(name, transport, marks=pytest.mark.peer(name), id=f"{name}-{transport}") for name in PHONES for transport in TRANSPORTS
 ]
 
 
 class Table:
-    """Our phone, one of ours to transfer to, and the other's."""
+    """Our phone, one of ours to transfer to, and the other's; with a PBX between them where the other cannot be called directly."""
 
     def __init__(self, name: str, transport: str, folder: Path) -> None:
         self.folder, self.transport = folder, transport
-        self.other: OtherPhone = make(name, folder / name, transport)
+        authority = Authority(folder / "authority")
+        issued = authority.issue(addresses=["127.0.0.1"])
+        self.tls = TlsSettings(ca=authority.certificate, certificate=issued.certificate, key=issued.key)
+        trust = Trust(authority.certificate, issued.certificate, issued.key)
+        self.pbx: Pbx | None = None
+        if (name, transport) == ("linphonec", "tls"):
+            self.pbx_port = free_ports(1)
+            users = {user: f"secret-{user}" for user in ("bell", "third", "bob")}
+            self.pbx = Pbx(users, listen=(f"tls:127.0.0.1:{self.pbx_port}",), tls=self.tls)
+        self.other = make(name, folder / name, transport, trust, f"127.0.0.1:{self.pbx_port}" if self.pbx else None)
         self.phone, self.third = (self._phone(user) for user in ("bell", "third"))
         self.calls: list[Call] = []
         """that our phone has taken"""
@@ -34,16 +46,27 @@ class Table:
         self._stack = AsyncExitStack()
 
     def _phone(self, user: str) -> Phone:
-        return Phone(listen="127.0.0.1:0", accept_transfers=True)
+        listen = ("127.0.0.1:0", "tls:127.0.0.1:0") if self.transport == "tls" else ("127.0.0.1:0",)
+        if self.pbx is None:
+            return Phone(listen=listen, tls=self.tls, accept_transfers=True)
+        account = f"sip:{user}@127.0.0.1:{self.pbx_port}"
+        return Phone(account, password=f"secret-{user}", transport="tls", listen=listen, tls=self.tls, accept_transfers=True)
 
     def uri_of(self, phone: Phone) -> str:
         """Where one of our phones is called."""
+        parameter = "" if self.transport == "udp" else f";transport={self.transport}"
+        if self.pbx is not None:
+            return f"{phone.accounts[0].aor}{parameter}"
         address = next(known.partition(":")[2] for known in phone.addresses if known.startswith(f"{self.transport}:"))
-        return f"sip:x@{address}" + ("" if self.transport == "udp" else f";transport={self.transport}")
+        return f"sip:x@{address}{parameter}"
 
     async def __aenter__(self) -> Table:
-        for one in (self.phone, self.third, self.other):
-            await self._stack.enter_async_context(one)
+        for one in (self.pbx, self.phone, self.third, self.other):
+            if one is not None:
+                await self._stack.enter_async_context(one)
+        if self.pbx is not None:
+            locations = self.pbx.locations
+            await wait_until(lambda: locations.bindings("bob", time.monotonic()), 5, "the other phone is registered")
 
         @self.phone.on_call
         async def take(call: Call) -> None:
@@ -126,3 +149,8 @@ async def test_the_other_side_transfers_us_to_a_third_phone(name: str, transport
         new = call.transferred_to
         assert new is not None and table.third_calls[0].state == "answered"
         await new.hangup()
+
+
+def test_the_page_says_what_is_tested_here() -> None:
+    assert render() in PAGE.read_text(encoding="utf-8")
+    assert set(STORIES) < set(globals())
