@@ -95,6 +95,24 @@ def test_who_has_answered_is_known_and_told_once() -> None:
     World().run_with_peer(story, trusted_peers=PEER)
 
 
+def test_the_name_of_a_fork_that_only_rang_is_not_that_of_who_has_answered() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        call = await phone.dial("sip:9@10.0.0.9")
+        invite = await peer.request("INVITE")
+        peer.answer(invite, 180, tag="hall", headers=(("P-Asserted-Identity", '"Hall" <sip:12@pbx.example>'),))
+        await call.wait_ringing(5)
+        assert call.identity is not None and call.identity.number == "12"
+        peer.answer(invite, 180, tag="hall")
+        peer.answer(invite, 200, sdp(), tag="attic")
+        await call.wait_answered(5)
+        assert call.identity.number == "9" and call.identity.asserted is None
+        await call.hangup()
+        peer.answer(await peer.request("BYE"), 200)
+        await settle(phone)
+
+    World().run_with_peer(story, trusted_peers=PEER)
+
+
 def test_a_changed_from_within_the_call_is_another_person_and_stands_in_our_to() -> None:
     """RFC 4916 §4.4; a stranger's word is a claim there too."""
 

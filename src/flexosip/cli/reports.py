@@ -150,6 +150,11 @@ class PhoneReporter:
     def _replaced(self, call: Call, event: events.Replaced) -> None:
         self._output.event("replaced", "Another phone goes on with the call", call_id=call.id, new_call_id=event.call.id)
 
+    def _identity(self, call: Call, event: events.IdentityChanged) -> None:
+        who = event.identity
+        fields = {"number": who.number, "display_name": who.display_name, "asserted": who.asserted is not None}
+        self._output.event("identity", f"Connected with {who}", call_id=call.id, **fields)
+
     def _silent(self, call: Call, event: events.MediaSilent) -> None:
         self._output.event("silent", f"Nothing heard for {event.seconds:.0f} s", call_id=call.id, seconds=event.seconds)
 
@@ -182,6 +187,7 @@ _TELLERS: dict[type, Callable[[PhoneReporter, Any, Any], None]] = {
     events.Transferred: PhoneReporter._transferred,
     events.TransferRequested: PhoneReporter._transfer_requested,
     events.Replaced: PhoneReporter._replaced,
+    events.IdentityChanged: PhoneReporter._identity,
     events.MediaSilent: PhoneReporter._silent,
     events.Ended: PhoneReporter._ended,
 }

@@ -131,7 +131,9 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
     phone._sessions[session] = session.call = call
     session.state = CallState.CALLING
     session.started_at = phone.loop.time()
-    if phone.rules.follow_redirects:
+    # Where our own server hides us, the From has our name: nobody may send the call past that server.
+    hidden_by_server = options.anonymous and identity.from_ != ANONYMOUS
+    if phone.rules.follow_redirects and not hidden_by_server:
         session.redirects = Redirects(session, uri, lambda target: place_again(phone, session, target))
     _invite(phone, session, request, hop, ours)
 
@@ -170,7 +172,7 @@ def place_again(phone: Phone, session: CallSession, target: Target) -> None:
         headers.remove(name)
     if not ours:
         # What our own server may know of us (RFC 3325 §5) is no business of a stranger's.
-        for name in ("P-Preferred-Identity", "P-Asserted-Identity"):
+        for name in ("P-Preferred-Identity", "P-Asserted-Identity", "Remote-Party-ID"):
             headers.remove(name)
     for route in routes:
         headers.add("Route", str(route))

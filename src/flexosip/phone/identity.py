@@ -39,8 +39,13 @@ def call_identity(session: CallSession) -> Identity | None:
 
 def identity_in_response(session: CallSession, message: Message) -> None:
     """A response to our INVITE may tell who it is that rings or has answered."""
-    if session.usage is None or not any(name in message.headers for name in _TOLD_BY):
+    if session.usage is None:
         return
+    tag = message.to.tag
+    if not any(name in message.headers for name in _TOLD_BY) and session.identity_of in (None, tag):
+        # It says nothing, and no other fork has rung under a name that would not be that of who answers now.
+        return
+    session.identity_of = tag
     dialled = session.usage.request.to.without_parameters()
     _changed(session, read_identity(message, trusted=is_trusted(session, session.usage.flow), party="called", dialled=dialled))
 

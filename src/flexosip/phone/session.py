@@ -79,6 +79,8 @@ class CallSession(SessionEvents):
         self.identity: Identity | None = None
         self.authenticated_as: str | None = None
         """The other side as far as somebody has asked for it; see `flexosip.phone.identity`."""
+        self.identity_of: str | None = None
+        """Outgoing: the tag of the fork that has told who it is."""
         self.end_headers: Headers | None = None
         """Of the other side's BYE or CANCEL."""
         self.call: Any = None

@@ -102,6 +102,33 @@ def test_or_a_code_is_dialled_in_front_of_the_number() -> None:
     assert str(shown.uri) == f"sip:4711@{PEER}"
 
 
+@pytest.mark.parametrize(
+    ("policy", "followed"),
+    [(IdentityPolicy("ppi"), True), (IdentityPolicy("rpid"), True), (IdentityPolicy(anonymous="header"), False),
+     (IdentityPolicy(anonymous="prefix"), False)],
+)  # fmt: skip
+def test_a_redirection_past_the_own_server_tells_nobody_who_calls(policy: IdentityPolicy, followed: bool) -> None:
+    world = World()
+
+    async def story(phone: Phone, server: RawPeer) -> None:
+        stranger = await RawPeer.open(world.network, "10.0.0.66")
+        phone.add_account(MINE, register=False, identity_policy=policy)
+        call = await phone.dial("4711", anonymous=True)
+        moved = (await server.request("INVITE")).create_response(302, to_tag="s", headers=[("Contact", "<sip:x@10.0.0.66>")])
+        server.send(bytes(moved))
+        if followed:
+            request = await stranger.request("INVITE")
+            assert told(request) == {"Privacy": "id"} and b"sip:me@" not in bytes(request)
+            stranger.answer(request, 486)
+        end = await call.wait_ended()
+        assert end.status == (486 if followed else 302)
+        assert bool(stranger.seen) is followed
+        await settle(phone)
+        stranger.close()
+
+    world.run_with_peer(story)
+
+
 @pytest.mark.parametrize("words", [{"number": "clip"}, {"anonymous": "yes"}, {"prefix": "*31#\r\n"}])
 def test_a_policy_has_known_words(words: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="identity_policy"):
