@@ -130,7 +130,7 @@ def parse_listen(text: str, default_port: int = _SIP_PORT) -> Address:
         if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5 and int(port_text) <= 65535):
             raise _bad_listen(text)
         port = int(port_text)
-    if any(character.isspace() or not character.isprintable() for character in host):
+    if any(character.isspace() or not character.isprintable() or character in "/@" for character in host):
         raise _bad_listen(text)
     host = host or "0.0.0.0"
     return canonical_ip(host) or host, port

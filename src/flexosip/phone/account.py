@@ -225,6 +225,11 @@ class Account:
             raise ConfigurationError(f"The account {self.aor} is reached by TLS only: the transport is tls or wss, not {told}.")
 
     @property
+    def is_secure(self) -> bool:
+        """True if the account's server is reached by TLS."""
+        return transport_of(self.server) in SECURE_TRANSPORTS
+
+    @property
     def server_text(self) -> str:
         """The server for people: host and port."""
         return self.server.host_port

@@ -108,6 +108,7 @@ class Signalling:
         self.admission = Admission(phone, core)
         core.on_invite = phone.incoming
         core.contact_for = self._contact_for
+        core.auth_allowed = self._auth_allowed
         core.options_status = phone.options_status
         core.product = phone.user_agent
         phone.rules.configure(core)
@@ -278,6 +279,11 @@ class Signalling:
             keep_alive.receive_stun(data, flow)
         if self.public_address is not None:
             self.public_address.receive_stun(data, flow)
+
+    def _auth_allowed(self, flow: Flow) -> bool:
+        """Credentials of an account that is reached by TLS do not leave in the clear, not even to the same address."""
+        here = [account for account in self.phone.accounts if flow.remote[0] in account.server_addresses]
+        return flow.secure or not here or any(not account.is_secure for account in here)
 
     def _contact_for(self, flow: Flow) -> Any:
         phone = self.phone

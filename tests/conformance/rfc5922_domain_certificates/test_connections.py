@@ -12,6 +12,7 @@ import pytest
 from flexosip import Call, CertificateError, ConfigurationError, NetworkError, Phone, TlsSettings
 from flexosip.net.tls import TlsContexts
 from flexosip.simulation.stream import VirtualConnection
+from flexosip.sip.flow import Flow
 from flexosip.sip.uri import SipUri
 from tests.network.company import PBX, Company
 
@@ -198,6 +199,21 @@ def test_a_sips_address_is_never_reached_without_tls(company: Company) -> None:
 def test_a_sips_account_with_a_transport_in_the_clear_is_a_mistake(settings: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="TLS"):
         Phone("sips:alice@example.org", **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("transport", ["tls", "wss", "udp"])
+def test_credentials_of_a_secure_account_never_leave_in_the_clear(company: Company, transport: str) -> None:
+    async def story() -> None:
+        async with company.pbx(), company.phone("alice", transport) as alice:
+            registration = alice.accounts[0].registration
+            allowed = alice.core.auth_allowed
+            assert registration is not None and registration.flow is not None and allowed is not None
+            assert allowed(registration.flow)
+            for clear in ("udp", "tcp", "ws"):
+                assert allowed(Flow(clear, ("10.0.0.2", 5060), (PBX, 5060))) == (transport == "udp")
+            assert allowed(Flow("udp", ("10.0.0.2", 5060), ("10.0.0.77", 5060))), "another address is not the account's server"
+
+    company.run(story())
 
 
 # -- mutual TLS -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flexosip.errors import ConfigurationError
-from flexosip.net.address import ListenAddress, canonical_ip, format_address, is_host_name, parse_listen
+from flexosip.net.address import ListenAddress, canonical_ip, format_address, is_host_name, parse_listen, parse_listener
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,27 @@ def test_ipv6_gets_its_brackets() -> None:
     assert format_address(("::1", 5060)) == "[::1]:5060"
     assert str(ListenAddress("udp", "::", 5060)) == "udp:[::]:5060"
     assert str(ListenAddress("tcp", "0.0.0.0", 5060)) == "tcp:0.0.0.0:5060"
+
+
+@pytest.mark.parametrize(
+    ("text", "listener"),
+    [
+        ("0.0.0.0:5060", (None, ("0.0.0.0", 5060))),
+        ("tls:0.0.0.0:5071", ("tls", ("0.0.0.0", 5071))),
+        ("TLS:0.0.0.0", ("tls", ("0.0.0.0", 5061))),
+        ("wss:[::]:8089", ("wss", ("::", 8089))),
+        ("ws:pbx.test", ("ws", ("pbx.test", 80))),
+        ("wss:", ("wss", ("0.0.0.0", 443))),
+        ("udp:127.0.0.1:0", ("udp", ("127.0.0.1", 0))),
+        ("[::1]", (None, ("::1", 5060))),
+        ("fe80::1", (None, ("fe80::1", 5060))),
+    ],
+)
+def test_a_transport_may_stand_before_an_address(text: str, listener: tuple[str | None, tuple[str, int]]) -> None:
+    assert parse_listener(text) == listener
+
+
+@pytest.mark.parametrize("text", ["sctp:0.0.0.0:5060", "ws://host:80", "tls:host:70000"])
+def test_what_is_no_listener_is_a_mistake(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not an address to listen on"):
+        parse_listener(text)
