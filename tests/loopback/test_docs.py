@@ -15,7 +15,17 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 PYTEST = ("-m", "pytest", "-p", "flexosip.testing.plugin", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error", "-q")
-PYTEST = (*PYTEST, "--durations=0", "--durations-min=1.0")
+FIRST_TEST = "test_door.py"
+TIMED = """
+import time
+import pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    begin = time.process_time()
+    yield
+    assert time.process_time() - begin < 1.0
+"""
 DRAWN_BY_THE_DEMO = "ladder.svg"
 
 
@@ -47,14 +57,15 @@ def test_the_program_prints_what_the_text_says(path: Path, name: str, tmp_path: 
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
+    if name == FIRST_TEST:
+        # What the text promises; processor time, for machines on which much else runs.
+        assert len(files[name][0].splitlines()) < 12
+        (tmp_path / "conftest.py").write_text(TIMED, encoding="utf-8")
     if "sounds.py" in files:
         assert run("sounds.py").returncode == 0
     result = run(name)
     assert result.returncode == 0, result.stdout + result.stderr
-    if name.startswith("test_"):
-        assert "::test_" not in result.stdout.split("slowest")[-1], "a test of the documents takes a second or more"
-        assert len(files[name][0].splitlines()) < 12 or name != "test_door.py"
-    else:
+    if not name.startswith("test_"):
         assert result.stdout == (files[name][1] or "")
     assert result.stderr == ""
 

@@ -12,6 +12,9 @@ phones.py       TestPhone, TestCall: what was heard, asserted
 hearing.py      Ear: all that a call heard, in numbers and words
 bad_phones      a catalogue of phones that misbehave
 peer.py         RawPeer: every message, every packet by hand
+capture.py      SIP read back from a pcap file
+load.py         many calls, and a report
+replay.py       a recorded call again
 recognition.py  is this prompt in what was heard
 
 Only `plugin.py` needs pytest. Names are imported when they are first used.
@@ -24,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flexosip.testing import bad_phones as bad_phones
+    from flexosip.testing.capture import Capture as Capture
+    from flexosip.testing.capture import read_pcap as read_pcap
     from flexosip.testing.hearing import Ear as Ear
     from flexosip.testing.hearing import Stretch as Stretch
     from flexosip.testing.peer import RawPeer as RawPeer
@@ -34,16 +39,19 @@ if TYPE_CHECKING:
     from flexosip.testing.phones import TestPhone as TestPhone
     from flexosip.testing.recognition import Found as Found
     from flexosip.testing.recognition import Prompt as Prompt
+    from flexosip.testing.replay import Replay as Replay
     from flexosip.testing.stage import Leftovers as Leftovers
     from flexosip.testing.stage import Stage as Stage
     from flexosip.testing.stage import left_of as left_of
     from flexosip.testing.stage import settle as settle
 
 _HOMES = {
+    "capture": ("Capture", "read_pcap"),
     "hearing": ("Ear", "Stretch"),
     "peer": ("RawPeer", "RawSound", "sdp"),
     "phones": ("Expectation", "TestCall", "TestPhone"),
     "recognition": ("Found", "Prompt"),
+    "replay": ("Replay",),
     "stage": ("Leftovers", "Stage", "left_of", "settle"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
