@@ -83,6 +83,7 @@ class Signalling:
         )
         self.core = UserAgentCore(self.scheduler, self._transmit, self._locate, random=self.random)
         self.core.servers = AccountServers(self)
+        self.core.stack.reopen = self._reopen
         self.driver.receive_malformed = self.core.receive_malformed
         self._configure_core()
         # Before the engine: what raises here must not leave it taken.
@@ -248,6 +249,13 @@ class Signalling:
 
     def _locate(self, uri: SipUri, size: int, preferred: Flow | None, done: Callable[[Flow | None, Exception | None], None]) -> None:
         self.driver.locate(uri, size, preferred, self.noting(uri, done))
+
+    def _reopen(self, lost: Flow, address: tuple[str, int], done: Callable[[Flow | None, Exception | None], None]) -> None:
+        """Connect again to whom `lost` led, for the response to its INVITE."""
+        if self._closed:
+            done(None, NetworkError("The sockets have been closed."))
+            return
+        self.driver.locate(SipUri("sip", None, *address, (("transport", lost.transport),)), 0, None, done)
 
     def noting(self, uri: SipUri, done: Callable[[Flow | None, Exception | None], None]) -> Callable[[Flow | None, Exception | None], None]:
         """`done`, after the accounts whose server `uri` is have learned the way to it."""

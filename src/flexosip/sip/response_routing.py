@@ -13,8 +13,9 @@ from flexosip.sip.grammar import SipParseError, format_host_port, format_paramet
 if TYPE_CHECKING:
     from flexosip.sip.headers import Via
     from flexosip.sip.message import Request
+    from flexosip.sip.server_transaction import ServerTransaction
 
-__all__ = ["record_source", "response_flow"]
+__all__ = ["record_source", "response_address", "response_flow"]
 
 DEFAULT_PORT = 5060
 
@@ -55,6 +56,21 @@ def record_source(request: Request, flow: Flow) -> None:
         headers._index["via"][0] = text
     headers._cache.pop("via", None)
     headers._cache.pop("Via*", None)
+
+
+def response_address(transaction: ServerTransaction) -> tuple[str, int] | None:
+    """Where the response to an INVITE goes whose connection is lost: the address that it came from, and the port of its Via (§18.2.2).
+
+    None for what is over, for other requests (they have been answered, or will be asked again), and where the Via tells no address.
+    """
+    request = transaction.kept_request
+    if request is None or request.method != "INVITE" or transaction.flow.transport not in ("tcp", "tls"):
+        return None
+    via = request.via
+    host = via.received or via.host
+    if not is_ipv4(host) and not is_ipv6(host):
+        return None
+    return host, via.port or (5061 if transaction.flow.transport == "tls" else DEFAULT_PORT)
 
 
 def response_flow(via: Via, flow: Flow) -> Flow:

@@ -93,6 +93,11 @@ class ServerTransaction:
         return self._request
 
     @property
+    def kept_request(self) -> Request | None:
+        """The request, or None when only retransmissions are absorbed now."""
+        return self._request
+
+    @property
     def is_pending(self) -> bool:
         """True until a final response was sent."""
         return self.state is _TRYING or self.state is _PROCEEDING
@@ -137,6 +142,14 @@ class ServerTransaction:
     def _send(self, data: bytes) -> None:
         self._data = data
         self._layer.transmit(self._answer_flow, data)
+
+    def answer_over(self, flow: Flow) -> None:
+        """Responses take another flow from now on; what was sent into the lost one and is still of use is sent again."""
+        if self.state is _TERMINATED:
+            return
+        self.flow = self._answer_flow = flow
+        if self._data and self.state in (_ACCEPTED, _COMPLETED):
+            self._layer.transmit(flow, self._data)
 
     def fail(self, failure: TransactionFailure) -> None:
         """End because responses cannot be delivered (RFC 3261 §17.2.4)."""

@@ -19,7 +19,7 @@ from flexosip.sip.grammar import SipParseError
 from flexosip.sip.headers import BRANCH_COOKIE, Headers
 from flexosip.sip.message import Request, Response
 from flexosip.sip.parser import check_message, parse_message
-from flexosip.sip.response_routing import record_source, response_flow
+from flexosip.sip.response_routing import record_source, response_address, response_flow
 from flexosip.sip.server_transaction import InviteServerTransaction, NonInviteServerTransaction, ServerKey, ServerTransaction
 from flexosip.sip.timers import Timers
 from flexosip.sip.transaction import LingerQueue, TransactionFailure
@@ -118,6 +118,8 @@ class SipStack:
         """Called when the other end of a flow has shown for the first time that it gets what we send."""
         self.works_on: Callable[[str], bool] | None = None
         """Tells whether requests of a method are worked on; others are not refused for a header that only the work would need."""
+        self.reopen: Callable[[Flow, tuple[str, int], Callable[[Flow | None, Exception | None], None]], None] | None = None
+        """(lost flow, address, done): connects again for the response to an INVITE; None: it fails with its connection."""
         self._client: dict[tuple[str, str], ClientTransaction] = {}
         self._server: dict[ServerKey, ServerTransaction] = {}
         self._merged: dict[tuple[str, str, str], ServerTransaction] = {}
@@ -414,7 +416,24 @@ class SipStack:
             # Over UDP an ICMP error of one response says nothing about the next repetition; a connection does not come back.
             failure = TransactionFailure(503, "Transport Error", error)
             for server in [known for known in self._server.values() if known.flow is flow]:
+                address = response_address(server)
+                if self.reopen is None or address is None:
+                    server.fail(failure)
+                else:
+                    self._answer_anew(server, address, failure)
+
+    def _answer_anew(self, server: ServerTransaction, address: tuple[str, int], failure: TransactionFailure) -> None:
+        """The connection of an INVITE is lost: its response takes a new one (RFC 3261 §18.2.2). It is opened now, not when somebody
+        answers: a caller that is gone must not go on ringing here."""
+        assert self.reopen is not None
+
+        def opened(flow: Flow | None, error: Exception | None) -> None:
+            if flow is None:
                 server.fail(failure)
+            else:
+                server.answer_over(flow)
+
+        self.reopen(server.flow, address, opened)
 
     def _fail(self, transaction: ClientTransaction, error: Exception) -> None:
         transaction.fail(TransactionFailure(503, "Transport Error", error))
