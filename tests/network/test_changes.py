@@ -10,6 +10,7 @@ import pytest
 from flexosip import ConfigurationError, Phone
 from flexosip.audio.sources import Tone
 from flexosip.errors import CallEnded, CallFailed
+from flexosip.pbx import Pbx
 from flexosip.phone.events import Held, Resumed
 from flexosip.sip.message import Request, Response
 from flexosip.sip.parser import parse_message
@@ -451,3 +452,59 @@ def test_a_peer_that_falls_silent_without_media_timeout_is_given_up_by_the_sessi
         await settle(phone)
 
     World().run_with_peer(story, media_timeout=None)
+
+
+# -- through a PBX --------------------------------------------------------------------------------------------------------
+
+
+def test_reliable_ringing_updates_and_session_timers_pass_a_proxy() -> None:
+    world = World()
+    seen: list[str] = []
+
+    async def story() -> None:
+        pbx = Pbx({"me": "a", "you": "b"}, listen=("10.0.0.5:5060",), clock=world.clock, network=world.network.host("10.0.0.5"))
+        me = world.phone("10.0.0.1", aor="sip:me@10.0.0.5", password="a", session_expires=90)
+        you = world.phone("10.0.0.2", aor="sip:you@10.0.0.5", password="b", reliable_provisional="required")
+        async with pbx, me, you:
+            for phone in (me, you):
+                phone.on_wire(lambda message: seen.append(message.data.split(b" ", 1)[0].decode()) if message.direction == "out" else None)
+            calls = answering(you)
+            async with me.call("you") as call:
+                call.play(Tone(440), loop=True)
+                await asyncio.sleep(100)
+                assert call.end is None and calls[0].end is None
+            await settle(me, you)
+
+    world.run_alone(story)
+    assert seen.count("UPDATE") == 2
+
+
+def test_a_phone_behind_a_proxy_rings_reliably_and_early_changes_reach_it() -> None:
+    world = World()
+
+    async def story() -> None:
+        pbx = Pbx({"me": "a", "you": "b"}, listen=("10.0.0.5:5060",), clock=world.clock, network=world.network.host("10.0.0.5"))
+        me = world.phone("10.0.0.1", aor="sip:me@10.0.0.5", password="a")
+        you = world.phone("10.0.0.2", aor="sip:you@10.0.0.5", password="b", reliable_provisional="supported")
+        async with pbx, me, you:
+
+            @you.on_call
+            async def handle(call: Any) -> None:
+                await call.progress()
+                await asyncio.sleep(2)
+                await call.answer()
+                await call.wait_ended()
+
+            call = await me.dial("you")
+            await call.wait_ringing(1)
+            await asyncio.sleep(0.2)
+            await call.hold()
+            await call.wait_answered(5)
+            other = you.calls[0]
+            assert call._session.changes.on_hold_by_us and other.held
+            await call.resume()
+            assert not other.held
+            await call.hangup()
+            await settle(me, you)
+
+    world.run_alone(story)

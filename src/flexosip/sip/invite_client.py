@@ -391,6 +391,6 @@ class LateAnswers:
         self._core.send_ack(fork, self._invite, self._transaction, self._flow, None, end)
 
     def _end(self, fork: Dialog) -> None:
-        bye = fork.create_request("BYE")
+        bye = fork.create_request("BYE", headers=(("Reason", 'SIP;cause=200;text="Call completed elsewhere"'),))
         trusted = self._flow.remote[0] if self._flow is not None else None
         self._core.send_in_dialog(fork, bye, auth=self._auth, on_final=lambda result: None, flow=self._flow, trusted=trusted)

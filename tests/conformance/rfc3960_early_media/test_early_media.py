@@ -101,6 +101,7 @@ def test_the_sound_follows_the_fork_that_answered_last_and_in_the_end_the_one_th
         # Both 2xx are acknowledged, and the one that came too late is ended.
         bye = await peer.request("BYE")
         assert bye.to.tag == "b" and peer.count("ACK") == 2
+        assert "cause=200" in (bye.headers.get("Reason") or "")
         peer.answer(bye, 200)
         assert remote_port(call) == 7004
         await call.hangup()
