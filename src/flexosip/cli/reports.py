@@ -108,6 +108,9 @@ class PhoneReporter:
     def _early_media(self, call: Call, event: events.EarlyMedia) -> None:
         self._output.event("early_media", "Sound before the answer", call_id=call.id, codec=event.codec)
 
+    def _redirected(self, call: Call, event: events.Redirected) -> None:
+        self._output.event("redirected", f"Sent on to {event.target}", call_id=call.id, target=event.target, status=event.status)
+
     def _answered(self, call: Call, event: events.Answered) -> None:
         self._output.event("answered", f"Answered ({event.codec})", call_id=call.id, codec=event.codec)
 
@@ -177,6 +180,7 @@ class PhoneReporter:
 _TELLERS: dict[type, Callable[[PhoneReporter, Any, Any], None]] = {
     events.Ringing: PhoneReporter._ringing,
     events.EarlyMedia: PhoneReporter._early_media,
+    events.Redirected: PhoneReporter._redirected,
     events.Answered: PhoneReporter._answered,
     events.DigitPressed: PhoneReporter._digit,
     events.PlaybackStarted: PhoneReporter._playing,
