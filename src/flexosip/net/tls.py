@@ -31,7 +31,7 @@ class TlsSettings:
     """
 
     ca: str | Path | None = None
-    """Authorities that are trusted; None: those of the operating system. A server's self-signed certificate itself does too."""
+    """Authorities that are trusted; None: those of the operating system. The server's own certificate does too: then only that one."""
     certificate: str | Path | None = None
     """Our own certificate and those up to its authority: a listener needs one, a client gives it to servers that ask."""
     key: str | Path | None = None
@@ -144,6 +144,9 @@ class TlsContexts:
             context = ssl.create_default_context(purpose, cafile=settings.ca)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ConfigurationError(f"The certificate authority's file {str(settings.ca)!r} cannot be used: {_words(error)}.") from error
+        if settings.ca is not None:
+            # The file may hold the server's certificate itself, or one between it and its authority: what is named is trusted.
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         if settings.certificate is not None:

@@ -116,6 +116,24 @@ def test_a_self_signed_certificate_is_refused_unless_it_is_given_as_the_authorit
     registers(company, server, tls_ca=issued.certificate)
 
 
+def test_the_certificate_of_the_server_itself_may_be_what_is_trusted(company: Company) -> None:
+    issued, another = company.authority.issue("example.org"), company.authority.issue("example.org")
+    server = TlsSettings(certificate=issued.certificate, key=issued.key)
+    registers(company, server, tls_ca=issued.certificate)
+    assert "authority that is not trusted" in str(refusal(company, server, tls_ca=another.certificate))
+
+
+def test_the_name_of_the_server_that_dns_gives_is_not_the_domain(company: Company) -> None:
+    company.network.name("sip1.provider.test", PBX)
+    company.network.name("example.org")
+    company.network.dns.srv("_sips._tcp.example.org", 10, 0, 5061, "sip1.provider.test")
+    registers(company, company.authority.server("example.org"))
+    error = refusal(company, company.authority.server("sip1.provider.test"))
+    assert "is for sip1.provider.test, you connect to example.org" in str(error)
+    error = refusal(company, company.authority.server("sip1.provider.test"), None, scheme="sips")
+    assert "is for sip1.provider.test, you connect to example.org" in str(error)
+
+
 def test_an_authority_that_nobody_trusts_is_refused(company: Company) -> None:
     error = refusal(company, None, tls_ca=None)
     assert isinstance(error, CertificateError)
