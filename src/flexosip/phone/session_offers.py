@@ -201,6 +201,8 @@ class SessionOffers:
         session = self._session
         usage = session.usage
         if session.direction == "incoming":
+            if isinstance(usage, IncomingInvite) and usage.description_unacknowledged:
+                return None
             dialog = usage.dialog if usage is not None else None
             tag = dialog.remote_tag if dialog is not None else ""
         else:

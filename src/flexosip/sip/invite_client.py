@@ -36,6 +36,9 @@ __all__ = ["OutgoingInvite"]
 
 logger = logging.getLogger(__name__)
 
+_MOST_FORKS = 64
+"""Early dialogs of one call at a time; more tags than that are no phones but somebody who wants our memory."""
+
 
 class OutgoingInvite(InviteUsage):
     """A call that we make. Arguments as in `UserAgentCore.invite`."""
@@ -145,6 +148,9 @@ class OutgoingInvite(InviteUsage):
             return None
         dialog = self.early_dialogs.get(tag)
         if dialog is None:
+            if len(self.early_dialogs) >= _MOST_FORKS:
+                logger.info("a provisional response of one fork too many is ignored")
+                return None
             try:
                 dialog = Dialog.from_response(self._outgoing.request, response)
             except RemoteProtocolError as error:

@@ -68,6 +68,11 @@ class IncomingInvite(InviteUsage):
         """True if the 1xx of this call are acknowledged by PRACK (RFC 3262)."""
         return self._provisionals is not None
 
+    @property
+    def description_unacknowledged(self) -> bool:
+        """True while a session description in a reliable 1xx has no PRACK: neither a 2xx nor an offer of ours may follow it yet."""
+        return self._provisionals is not None and self._provisionals.must_wait
+
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def provisional(

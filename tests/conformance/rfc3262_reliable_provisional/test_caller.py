@@ -170,3 +170,15 @@ def test_a_rack_is_read_as_it_is_written() -> None:
     prack = parse_message(request("PRACK", headers=(("RAck", "776656  1\tINVITE"),)))
     assert isinstance(prack, Request)
     assert RAck.of(prack) == RAck(776656, 1, "INVITE") and str(RAck.of(prack)) == "776656 1 INVITE"
+
+
+def test_a_flood_of_forks_costs_no_more_than_64_dialogs_and_pracks() -> None:
+    agent = Agent()
+    agent.call()
+    invite = agent.wire.take_request("INVITE")
+    for number in range(1000):
+        agent.reply(invite, 183, tag=f"fork{number}", headers=reliable(1))
+    assert agent.wire.lines().count("PRACK") == 64
+    assert agent.core.statistics().dialogs == 64
+    agent.reply(invite, 486, tag="fork1")
+    assert agent.core.statistics().dialogs == 0

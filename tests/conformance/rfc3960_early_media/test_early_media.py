@@ -457,3 +457,33 @@ def test_a_caller_that_cannot_prack_is_refused_where_it_must() -> None:
 
 async def _never(call: Any) -> None:
     raise AssertionError("the call should not have come")
+
+
+def test_the_callee_may_change_its_early_sound_by_update_but_not_before_the_prack() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        done = asyncio.get_running_loop().create_future()
+
+        @phone.on_call
+        async def handle(call: Any) -> None:
+            await call.progress()
+            with pytest.raises(InvalidState):
+                await call.hold()
+            await asyncio.sleep(0.2)
+            await call.hold()
+            done.set_result(call)
+            await call.wait_ended()
+
+        peer.ask("INVITE", sdp(7000), headers=(*OFFERS, ("Allow", "INVITE, ACK, UPDATE")))
+        progress = await peer.response(183)
+        peer.within(progress, "PRACK", cseq=2, headers=prack_of(progress))
+        update = await peer.request("UPDATE")
+        assert b"a=sendonly" in update.body and update.cseq.number == 1
+        peer.answer(update, 200, sdp(7000, direction="recvonly", version=2))
+        call = await done
+        assert call._session.changes.on_hold_by_us
+        peer.within(progress, "BYE", cseq=3)
+        await peer.response(487, "INVITE")
+        peer.within(progress, "ACK", cseq=1)
+        await settle(phone)
+
+    World().run_with_peer(story, reliable_provisional="supported")
