@@ -49,6 +49,8 @@ _FIRST_DOWN = 60.0
 """Seconds for which the first registrar is left alone when it was down and another has taken over."""
 _MOST_MOVES = 3
 """Times in a row that a changed public address makes us register again at once; a NAT that changes it each time gets no more."""
+_MOST_RAISES = 2
+"""Times in a row that a registrar may ask for a longer registration (423) and is asked again at once."""
 _LONGEST_RETRY_AFTER = 3600
 _LONGEST_LEASE = 7 * 86400
 _SHORTEST_REFRESH = 2.0
@@ -161,6 +163,7 @@ class Registration:
         self._timer: Timer | None = None
         self._in_flight: int | None = None
         """The expires asked for by the REGISTER that waits for its answer; 0 unregisters."""
+        self._raised = 0
         self._failures = 0
         self._moves = 0
         self._moved = False
@@ -382,6 +385,7 @@ class Registration:
             self.expires_at = None
             return
         core = self._core
+        self._raised = 0
         self._failures = 0
         self._old = None
         self.state = RegistrationState.REGISTERED
@@ -436,8 +440,9 @@ class Registration:
     def _raise_expires(self, response: Response) -> bool:
         """423: ask for what the registrar wants at least (RFC 3261 §10.2.8); False if it wants nothing more than we asked."""
         least = _seconds(response.headers.get("Min-Expires"))
-        if least is None or not self._expires < least <= _LONGEST_LEASE:
+        if least is None or not self._expires < least <= _LONGEST_LEASE or self._raised >= _MOST_RAISES:
             return False
+        self._raised += 1
         self._expires = least
         return True
 
@@ -446,6 +451,7 @@ class Registration:
         response = result if isinstance(result, Response) else None
         refused = response is not None and status in (401, 403, 407)
         self._failures += 1
+        self._raised = 0
         wait = self._wait(response, refused)
         lost = not self._lost and self.expires_at is not None
         self._lost = self._lost or lost
