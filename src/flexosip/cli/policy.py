@@ -1,11 +1,11 @@
-"""Flags that say who may call."""
+"""Flags that say who may call, and whom we may call."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-__all__ = ["add_caller_options", "caller_settings"]
+__all__ = ["add_caller_options", "add_calling_options", "caller_settings", "calling_settings"]
 
 
 def add_caller_options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,27 @@ def add_caller_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--allow", metavar="CALLER", action="append", default=[], help="who may call, a pattern with *; may be repeated")
     group.add_argument("--deny", metavar="CALLER", action="append", default=[], help="who may not call, a pattern with *; may be repeated")
     group.add_argument("--max-rate", metavar="N", type=_rate, help="new requests a second from one address (default 20); 0: any number")
+
+
+def add_calling_options(parser: argparse.ArgumentParser) -> None:
+    """`--emergency`, `--allow-prefix`, `--deny-prefix`."""
+    group = parser.add_argument_group("call policy")
+    group.add_argument("--emergency", choices=("refuse", "allow"), default="refuse", help="whether emergency numbers may be called")
+    group.add_argument("--country", metavar="DE", help="whose emergency numbers count; without it those of many countries")
+    group.add_argument(
+        "--allow-prefix", metavar="P", action="append", default=None, help="call only numbers that begin so; may be repeated"
+    )
+    group.add_argument("--deny-prefix", metavar="P", action="append", default=[], help="do not call numbers that begin so; may be repeated")
+
+
+def calling_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `Phone` that the flags stand for."""
+    from flexosip import CallPolicy
+
+    policy = CallPolicy(
+        emergency=options.emergency, country=options.country, allowed_prefixes=options.allow_prefix, denied_prefixes=options.deny_prefix
+    )
+    return {"call_policy": policy}
 
 
 def _rate(text: str) -> float:

@@ -11,6 +11,7 @@ from flexosip.cli.accounts import add_account_options, create_phone, resolve_acc
 from flexosip.cli.exit_codes import DECLINED, DONE, NO_ANSWER
 from flexosip.cli.options import seconds_or_zero
 from flexosip.cli.output import Output
+from flexosip.cli.policy import add_calling_options, calling_settings
 from flexosip.cli.running import observe_wire, run_until_signal
 from flexosip.errors import ConfigurationError
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     duration = "seconds to ring, for each list of targets; 20 unless told; 0: for ever"
     parser.add_argument("--duration", metavar="S", type=seconds_or_zero, default=20.0, help=duration)
     add_account_options(parser)
+    add_calling_options(parser)
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     async def command() -> int:
         from flexosip.cli.reports import PhoneReporter
 
-        phone = create_phone(account)
+        phone = create_phone(account, **calling_settings(options))
         reporter = PhoneReporter(phone, output)
         observe_wire(phone, options.verbose)
         try:
