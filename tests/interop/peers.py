@@ -216,6 +216,8 @@ class Baresip(Process):
         transport: "udp" or "tcp".
         account: more account parameters, for example "audio_codecs=PCMU" or "dtmfmode=info".
         certificate, authority: PEM files for TLS, the first with the key in it; the port is the one above `port`.
+        contacts: lines of its address book, for example "<sip:us@host>;presence=p2p".
+        modules: further ones to load, for example "presence".
     """
 
     def __init__(
@@ -231,10 +233,13 @@ class Baresip(Process):
         account: str = "",
         certificate: Path | None = None,
         authority: Path | None = None,
+        contacts: str = "",
+        modules: Sequence[str] = (),
     ) -> None:
         self._tls = "".join(
             f"{name}\t{path}\n" for name, path in (("sip_certificate", certificate), ("sip_cafile", authority)) if path is not None
         )
+        self._contacts, self._modules = contacts, modules
         # It binds the SIP port and, for TLS, the one above it. The control port is used once: it lacks SO_REUSEADDR.
         ports = free_ports(24)
         self.port, self._control_port, self._media_port = ports, ports + 2, ports + 4
@@ -269,9 +274,10 @@ class Baresip(Process):
             "MODULES": modules,
             "PORT": str(self.port),
         }
-        (self.folder / "config").write_text(_fill(HERE / "baresip" / "config", values) + self._tls)
+        more = "".join(f"module_app {name}.so\n" for name in self._modules)
+        (self.folder / "config").write_text(_fill(HERE / "baresip" / "config", values) + self._tls + more)
         (self.folder / "accounts").write_text(self._account + "\n")
-        (self.folder / "contacts").write_text("")
+        (self.folder / "contacts").write_text(self._contacts)
         super().start()
 
     async def ready(self) -> None:

@@ -113,13 +113,12 @@ def _parse_tuple(element: Element) -> PresenceTuple:
         raise SipParseError("Malformed tuple in a presence document")
     basic, contact = status.find("basic"), element.find("contact")
     word = basic.text if basic is not None else None
-    if word not in (None, "open", "closed"):
-        raise SipParseError("Malformed status in a presence document")
     note, timestamp = element.find("note"), element.find("timestamp")
     priority = contact.get("priority") if contact is not None else None
     return PresenceTuple(
         number,
-        word,
+        # baresip says "?" when it does not know.
+        word if word in ("open", "closed") else None,
         contact.text or None if contact is not None else None,
         priority if priority is not None and _PRIORITY.fullmatch(priority) else None,
         note.text if note is not None else None,

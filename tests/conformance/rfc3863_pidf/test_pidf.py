@@ -46,13 +46,17 @@ def test_the_basic_status_is_open_closed_or_not_told() -> None:
         Presence.simple("sip:a@b", True, activity="<away>")
 
 
+def test_a_status_that_is_neither_open_nor_closed_tells_nothing() -> None:
+    presence = Presence.parse(DOCUMENT.replace(b">open<", b">?<"))
+    assert presence.tuples[0].basic is None and presence.open is None
+
+
 @pytest.mark.parametrize(
     "change",
     [
         (b"ns:pidf\"", b"ns:other\""),
         (b"entity=", b"identity="),
         (b' id="sg89ae"', b""),
-        (b">open<", b">ajar<"),
         (b"<?xml", b"<!DOCTYPE x [<!ENTITY a 'b'>]><?xml"),
     ],
 )
