@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Self
@@ -29,8 +30,9 @@ class Asterisk:
     """
 
     def __init__(self, folder: Path, *, algorithm: str = "MD5", dialplan: tuple[str, ...] = ()) -> None:
-        self.folder = folder
         self.port = free_ports(4)
+        # Its folder in the tree is named after this one: another for each, or messages of one test wait in the next.
+        self.folder = folder.with_name(f"{folder.name}-{self.port}")
         self.tls_port = self.port + 1
         self.address = f"{LOOPBACK}:{self.port}"
         self.tls_address = f"{LOOPBACK}:{self.tls_port}"
@@ -53,6 +55,7 @@ class Asterisk:
 
     async def __aexit__(self, *details: Any) -> None:
         await asyncio.to_thread(self._script, "stop", str(ASTERISK_TREE), str(self.folder))
+        shutil.rmtree(self.inside)
 
     async def command(self, text: str) -> str:
         """A command of its console; what it prints."""
