@@ -59,12 +59,13 @@ def record_source(request: Request, flow: Flow) -> None:
 
 
 def response_address(transaction: ServerTransaction) -> tuple[str, int] | None:
-    """Where the response to an INVITE goes whose connection is lost: the address that it came from, and the port of its Via (§18.2.2).
+    """Where the 2xx to an INVITE goes whose connection is lost: the address that it came from, and the port of its Via (§18.2.2).
 
-    None for what is over, for other requests (they have been answered, or will be asked again), and where the Via tells no address.
+    None for what is over or not answered yet (most callers, our own stack among them, give a call up with its connection, and a phone
+    must not go on ringing for nobody), for other requests (they will be asked again), and where the Via tells no address.
     """
     request = transaction.kept_request
-    if request is None or request.method != "INVITE" or transaction.flow.transport not in ("tcp", "tls"):
+    if request is None or transaction.is_pending or request.method != "INVITE" or transaction.flow.transport not in ("tcp", "tls"):
         return None
     via = request.via
     host = via.received or via.host

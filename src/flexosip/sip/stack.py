@@ -423,8 +423,7 @@ class SipStack:
                     self._answer_anew(server, address, failure)
 
     def _answer_anew(self, server: ServerTransaction, address: tuple[str, int], failure: TransactionFailure) -> None:
-        """The connection of an INVITE is lost: its response takes a new one (RFC 3261 §18.2.2). It is opened now, not when somebody
-        answers: a caller that is gone must not go on ringing here."""
+        """The connection of an INVITE that was answered is lost: its 2xx takes a new one (RFC 3261 §18.2.2)."""
         assert self.reopen is not None
 
         def opened(flow: Flow | None, error: Exception | None) -> None:
