@@ -317,10 +317,12 @@ def listeners(host: str, transport: str) -> dict[str, Any]:
     return {"listen": (f"{host}:0", f"{transport}:{host}:0"), "tls": certificate() if transport == "tls" else None}
 
 
-def make_phone(network: Network, *, host: str = "127.0.0.1", clock: Any = None, transport: str = "udp") -> Phone:
+def make_phone(
+    network: Network, *, host: str = "127.0.0.1", clock: Any = None, transport: str = "udp", limits: Limits | None = None
+) -> Phone:
     """A phone without an account that answers every call."""
     # The answers are what is looked at, not what the phone does against those who want too many of them.
-    limits = Limits(source_rate=None, total_rate=None, bound_answers=False)
+    limits = limits or Limits(source_rate=None, total_rate=None, bound_answers=False)
     phone = Phone(network=network, clock=clock, limits=limits, **listeners(host, transport))
 
     @phone.on_call
