@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from flexosip.phone.phone import Phone as Phone
     from flexosip.phone.phone import RingResult as RingResult
     from flexosip.phone.playback import Playback as Playback
+    from flexosip.phone.profile import Profile as Profile
     from flexosip.phone.reach import Reach as Reach
     from flexosip.phone.ring_group import Confirmation as Confirmation
     from flexosip.phone.transfer_values import ReplaceRequest as ReplaceRequest
@@ -106,6 +107,7 @@ _HOMES = {
     ),
     "flexosip.ivr.collect": ("Digits",),
     "flexosip.net.tls": ("TlsSettings",),
+    "flexosip.phone.profile": ("Profile",),
     "flexosip.phone.reach": ("Reach",),
     "flexosip.phone.account": ("Account",),
     "flexosip.phone.availability": ("Availability",),

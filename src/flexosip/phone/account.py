@@ -13,6 +13,7 @@ from flexosip.net.address import is_house_name
 from flexosip.phone.caller_id import IdentityPolicy, caller_address
 from flexosip.phone.contacts import secured
 from flexosip.phone.credentials import Credentials, create_auth
+from flexosip.phone.server_rules import ServerRules
 from flexosip.phone.values import checked_text, parse_server, shown
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.next_hop import SECURE_TRANSPORTS, TRANSPORTS, NextHop, transport_of
@@ -94,6 +95,7 @@ class Account:
             also says how calls are made anonymous.
         max_calls: lines of this account, in both directions; None: no limit of its own.
         pickup_code: what is dialled before an extension to take its ringing call, for example `*8` or `**`; see `Phone.pickup`.
+        server_rules: what the server wants that no RFC says; part of a `Profile`.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Account:
         identity_policy: IdentityPolicy | str = "from",
         max_calls: int | None = None,
         pickup_code: str | None = None,
+        server_rules: ServerRules | None = None,
     ) -> None:
         check_transport(transport)
         for value, what in ((auth_user, "auth_user"), (realm, "realm"), (display_name, "display_name")):
@@ -125,13 +128,14 @@ class Account:
         self.registration: Registration | None = None
         self.aor = parse_aor(aor)
         self.display_name = display_name
+        self.server_rules = rules = server_rules if server_rules is not None else ServerRules()
         self.caller_id = caller_id
         self.max_calls = max_calls
         self.identity_policy = IdentityPolicy.of(identity_policy)
         if caller_id is not None:
             caller_address(caller_id, self, self.identity)
         self.expires = expires
-        self.pickup_code = checked_text(pickup_code, "pickup_code") if pickup_code is not None else None
+        self.pickup_code = checked_text(pickup_code, "pickup_code") if pickup_code is not None else rules.pickup_code
         self.register = register
         self.transport = transport
         self.registrars = tuple(parse_server(each.strip(), "The registrar") for each in registrar.split(",")) if registrar else ()
@@ -141,6 +145,8 @@ class Account:
         self.digest = create_auth(user, password, realm, phone.random, secure=transport_of(self.server) in SECURE_TRANSPORTS)
         self.contact_user = phone.reach.contact_user(str(self.aor), phone.device) or f"{phone.random.getrandbits(96):024x}"
         """The user part of our Contact: nobody but the registrar knows it, so who uses it was sent by the registrar."""
+        if rules.account_contact:
+            self.contact_user = self.aor.user or self.contact_user
         self.server_addresses: set[str] = set()
         """Numeric addresses of the account's server, learned when requests were sent there."""
         self._servers: set[tuple[str, int]] = set()
@@ -209,7 +215,7 @@ class Account:
         if self.transport is not None and at.transport is None:
             parameters = (*parameters, ("transport", self.transport))
         scheme = "sips" if "sips" in (at.scheme, self.aor.scheme, uri.scheme) else "sip"
-        domain, path = self.aor.host, "/"
+        domain, path = self.server_rules.service_domain or self.aor.host, "/"
         if isinstance(at, NextHop):  # an URL tells by itself what it is
             domain, path = at.service_domain or at.host, at.path
         return NextHop(scheme, None, at.host, at.port, parameters, service_domain=domain, path=path)

@@ -267,8 +267,8 @@ class Call(CallFacts):
 
         Args:
             duration: seconds a key is held. gap: seconds between keys; both at least 0.04 (ITU-T Q.24).
-            via: `auto` (RFC 4733 when the other side takes it, else INFO), `rfc4733`, `info` (dtmf-relay),
-                `info-dtmf` or `inband`.
+            via: `auto` (as the account's profile says, else RFC 4733 when the other side takes it, else INFO), `rfc4733`,
+                `info` (dtmf-relay), `info-dtmf` or `inband`.
         """
         if not _DIGITS.match(digits):
             raise ConfigurationError(f"send_digits({digits!r}): allowed are 0-9 * # A-D, and w or a comma for half a second's wait.")

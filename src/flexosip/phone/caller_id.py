@@ -6,11 +6,11 @@ RFC 3323 (Privacy), RFC 3325 (P-Preferred-Identity, P-Asserted-Identity), RFC 58
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flexosip.errors import ConfigurationError
+from flexosip.phone.server_rules import telephone_number
 from flexosip.phone.targets import target_uri
 from flexosip.phone.values import checked_text
 from flexosip.sip.headers import NameAddr
@@ -24,8 +24,6 @@ __all__ = ["IdentityPolicy", "OutgoingIdentity", "caller_address", "outgoing_ide
 
 _NUMBER: Final = ("from", "ppi", "pai", "rpid", "diversion")
 _HIDDEN: Final = ("from", "header", "prefix")
-_TELEPHONE = re.compile(r"\+?[0-9][0-9 ().\-/]*")
-_SEPARATORS = str.maketrans("", "", " ().-/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +77,13 @@ def caller_address(caller_id: str | SipUri, account: Account | None, own: NameAd
     Raises:
         ConfigurationError: it means none.
     """
-    if isinstance(caller_id, str) and _TELEPHONE.fullmatch(caller_id.strip()):
-        # "+49 30 123-45" is written for people (RFC 3966 §5.1.1).
-        caller_id = caller_id.translate(_SEPARATORS)
+    number = telephone_number(caller_id) if isinstance(caller_id, str) else None
+    if number is not None:
+        # "+49 30 123-45" is written for people.
+        caller_id = number
+        if account is not None:
+            user = account.server_rules.caller(number)
+            return NameAddr(SipUri.for_user(user, account.aor.host, account.aor.port, scheme=account.aor.scheme), own.display_name)
     if account is None and isinstance(caller_id, str) and "@" not in caller_id and ":" not in caller_id:
         checked_text(caller_id, "caller_id")
         assert isinstance(own.uri, SipUri)

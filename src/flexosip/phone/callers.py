@@ -146,7 +146,8 @@ class CallerPolicy:
         if any(account.trusts(flow) for account in accounts):
             return True
         uri = request.uri
-        return isinstance(uri, SipUri) and uri.user is not None and any(uri.user == account.contact_user for account in accounts)
+        secret = (account.contact_user for account in accounts if not account.server_rules.account_contact)
+        return isinstance(uri, SipUri) and uri.user is not None and uri.user in secret
 
     def _names_source(self, flow: Flow) -> bool:
         """Whether the source was named as such in `accept_from`."""

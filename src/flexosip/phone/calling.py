@@ -115,8 +115,8 @@ def place(phone: Phone, call: Call, uri: SipUri, pairs: tuple[tuple[str, str], .
     phone.check_outgoing(uri)
     own = account.identity if account is not None else phone.identity_towards(uri)
     identity = outgoing_identity(account, own, options.caller_id, options.anonymous, ours=ours)
-    if identity.prefix:
-        uri = replace(uri, user=SipUri.for_user(identity.prefix, uri.host).user + (uri.user or ""))  # type: ignore[operator]
+    if identity.prefix and account is not None:
+        uri = replace(uri, user=f"{account.server_rules.target(identity.prefix, account).user}{uri.user or ''}")
     request = new_request(
         "INVITE",
         uri.without_parameters("method"),

@@ -230,6 +230,9 @@ class MediaSession:
 
     async def send_digits(self, digits: str, duration: float, gap: float, via: str) -> None:
         """Send keys one way or another; see `Call.send_digits`."""
+        account = self._session.account
+        if via == "auto" and account is not None:
+            via = account.server_rules.digits
         if via == "auto":
             via = "rfc4733" if self._applied is not None and self._applied.send_event_payload_type is not None else "info"
         if via == "rfc4733" and self._applied.send_event_payload_type is None:

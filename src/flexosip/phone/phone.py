@@ -33,13 +33,15 @@ from flexosip.phone.moving import sound_hosts
 from flexosip.phone.networks import Networks
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
 from flexosip.phone.pickup import DialogToPickUp, pick_up
+from flexosip.phone.profile import account_arguments
+from flexosip.phone.profile_verbs import ProfileVerbs
 from flexosip.phone.reach import Reach
 from flexosip.phone.replacing import receive_replacing
 from flexosip.phone.requests import RequestTable
 from flexosip.phone.ring_group import Confirmation, GroupCall, RingGroup, Targets, confirmation, stages_of
 from flexosip.phone.ringing import RingOutcome, RingResult, ring_group
 from flexosip.phone.session import CallSession
-from flexosip.phone.settings import check_settings, tls_settings
+from flexosip.phone.settings import check_settings, tls_settings, tuple_of
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.statistics import PhoneStatistics, phone_statistics
 from flexosip.phone.targets import target_uri
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
     from flexosip.phone.caller_id import IdentityPolicy
     from flexosip.phone.endings import HeaderArgument
+    from flexosip.phone.server_rules import ServerRules
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.flow import Flow
     from flexosip.sip.invite import InviteUsage
@@ -67,7 +70,7 @@ __all__ = ["Phone", "RingOutcome", "RingResult"]
 _CONNECTION_HOST = re.compile(rb"(?m)^c=IN IP[46] ([0-9A-Fa-f.:]{2,45})")
 
 
-class Phone(EventVerbs):
+class Phone(ProfileVerbs, EventVerbs):
     """A SIP phone. Without an account it calls and is called directly; with one it registers.
 
     Args:
@@ -107,6 +110,7 @@ class Phone(EventVerbs):
         max_duration: seconds after its answer at which a call is ended; None: no limit.
         follow_redirects: call the addresses that a 3xx names, at most five; False: a 3xx is a failure.
         reach: how others reach us: an address to advertise, RFC 5626, keep-alives, marks of packets; see `Reach`.
+        server_rules: what the account's server wants that no RFC says; part of a `Profile`, see `Phone.profile`.
     """
 
     call_class: type[Call] = Call
@@ -155,10 +159,10 @@ class Phone(EventVerbs):
         max_duration: float | None = None,
         follow_redirects: bool = True,
         reach: Reach | None = None,
+        server_rules: ServerRules | None = None,
     ) -> None:
         check_settings(srtp, transport, media_timeout, account=aor is not None, secrets=(password, registrar, auth_user))
-        self.listen = (listen,) if isinstance(listen, str) else tuple(listen)
-        self.tls = tls_settings(tls, tls_ca, tls_certificate, tls_key)
+        self.listen, self.tls = tuple_of(listen), tls_settings(tls, tls_ca, tls_certificate, tls_key)
         self.formats, self.transport = parse_codecs(codecs), transport
         self.display_name, self.user_agent = optional_text(display_name, "display_name"), optional_text(user_agent, "user_agent")
         self.rules = CallRules(reliable_provisional, session_expires, min_se, max_duration, follow_redirects)
@@ -170,7 +174,7 @@ class Phone(EventVerbs):
         if aor is not None:
             settings: dict[str, Any] = {"password": password, "auth_user": auth_user, "realm": realm, "display_name": display_name}
             settings |= {"expires": expires, "register": register, "caller_id": caller_id, "identity_policy": identity_policy}
-            self.add_account(aor, registrar=registrar, proxy=proxy, transport=transport, **settings)
+            self.add_account(aor, registrar=registrar, proxy=proxy, transport=transport, server_rules=server_rules, **settings)
         self._direct_proxy = parse_server(proxy, "The proxy") if proxy is not None and aor is None else None
 
     def _set_up(self, clock: Any, network: Any, reach: Reach) -> None:
@@ -294,8 +298,8 @@ class Phone(EventVerbs):
     # -- accounts -----------------------------------------------------------------------------------------------------
 
     def add_account(self, aor: str, **settings: Any) -> Account:
-        """Add an account; on a started phone it begins to register at once. See `Account` for the settings."""
-        account = Account(self, aor, **settings)
+        """Add an account; a started phone registers it at once. See `Account`; with `profile=`, see `profile`, `aor` may be a user name."""
+        account = Account(self, **account_arguments(aor, settings))
         if any(known.aor == account.aor for known in self.accounts):
             raise ConfigurationError(f"The account {account.aor} is there already.")
         self.accounts.append(account)

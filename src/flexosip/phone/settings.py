@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from flexosip.errors import ConfigurationError
 from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import check_transport
 
-__all__ = ["check_settings", "tls_settings"]
+__all__ = ["check_settings", "tls_settings", "tuple_of"]
 
 
 def check_settings(
@@ -42,3 +43,8 @@ def tls_settings(whole: TlsSettings | None, ca: str | Path | None, certificate: 
     if (ca, certificate, key) != (None, None, None):
         raise ConfigurationError("Give the TLS files in tls=TlsSettings(...), or as tls_ca, tls_certificate and tls_key; not both.")
     return whole
+
+
+def tuple_of(value: Sequence[str] | str) -> tuple[str, ...]:
+    """A text, or several."""
+    return (value,) if isinstance(value, str) else tuple(value)

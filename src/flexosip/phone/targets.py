@@ -49,4 +49,4 @@ def target_uri(target: str | SipUri, account: Account | None) -> SipUri:
 def _in_domain(user: str, account: Account | None, target: str) -> SipUri:
     if account is None:
         raise ConfigurationError(f"The target {shown(target)!r} needs a host, since this phone has no account. Write {shown(user)}@HOST.")
-    return SipUri.for_user(user, account.aor.host, account.aor.port, scheme=account.aor.scheme)
+    return account.server_rules.target(user, account)

@@ -11,7 +11,7 @@ from flexosip.sip.headers import header_names
 from flexosip.sip.next_hop import NextHop, default_port
 from flexosip.sip.uri import SipUri
 
-__all__ = ["checked_media_type", "checked_text", "header_pairs", "optional_text", "parse_server", "shown"]
+__all__ = ["checked_domain", "checked_media_type", "checked_text", "header_pairs", "optional_text", "parse_server", "shown"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
@@ -22,6 +22,7 @@ _OURS = frozenset({
     "proxy-require", "unsupported", "session-expires", "min-se", "rseq", "rack", "replaces", "timestamp", "user-to-user",
 })  # fmt: skip
 """What the machines write themselves: a second one of these, or a wrong one, breaks the call."""
+_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?")
 _PATH = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*)?")
 
 
@@ -66,6 +67,17 @@ def checked_media_type(value: str) -> str:
 def optional_text(value: str | None, what: str) -> str | None:
     """`value` itself, checked as by `checked_text` if there is one."""
     return None if value is None else checked_text(value, what)
+
+
+def checked_domain(value: str, what: str) -> str:
+    """`value` itself.
+
+    Raises:
+        ConfigurationError: it is no name of a host or domain.
+    """
+    if _DOMAIN.fullmatch(value) is None:
+        raise ConfigurationError(f"{what}: {checked_text(value, what)[:80]!r} is no domain.")
+    return value
 
 
 def header_pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from flexosip.phone.availability import Availability
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.phone import Phone as AsyncPhone
 from flexosip.phone.phone import RingResult
+from flexosip.phone.profile_verbs import ProfileVerbs
 from flexosip.phone.reach import Reach
 from flexosip.phone.ring_group import Confirmation, Targets
 from flexosip.sync.call import Call, HeaderArgument, for_threads
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from flexosip.phone.events import CallEvent
     from flexosip.phone.limits import Limits
     from flexosip.phone.pickup import DialogToPickUp
+    from flexosip.phone.server_rules import ServerRules
     from flexosip.phone.statistics import PhoneStatistics
     from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest
     from flexosip.sip.registration import Registration, RegistrationEvent
@@ -43,7 +45,7 @@ __all__ = ["Phone"]
 _CLOSE_TIME = 2.0
 
 
-class Phone(EventVerbs):
+class Phone(ProfileVerbs, EventVerbs):
     """A SIP phone; see `flexosip.Phone` for the arguments. It runs in real time: there is no `clock=`."""
 
     def __init__(
@@ -88,6 +90,7 @@ class Phone(EventVerbs):
         max_duration: float | None = None,
         follow_redirects: bool = True,
         reach: Reach | None = None,
+        server_rules: ServerRules | None = None,
     ) -> None:
         # The arguments are those of the asynchronous phone, one for one: a list of them would only be a place for mistakes.
         given = dict(locals())

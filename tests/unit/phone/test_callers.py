@@ -8,6 +8,7 @@ import pytest
 
 from flexosip import Callers, ConfigurationError
 from flexosip.phone.callers import CallerPolicy, Judgement, caller_matches
+from flexosip.phone.server_rules import ServerRules
 from flexosip.sip.flow import Flow
 from flexosip.sip.parser import parse_message
 from flexosip.sip.uri import parse_uri
@@ -17,6 +18,7 @@ class Server:
     """As much of an account as the policy asks for."""
 
     contact_user = "unguessable"
+    server_rules = ServerRules()
 
     def trusts(self, flow: Flow) -> bool:
         return flow.remote == ("198.51.100.1", 5060)
@@ -68,6 +70,13 @@ def test_the_source_decides(accept_from: Any, account: bool, source: str, expect
 def test_who_knows_our_contact_was_sent_by_the_registrar(accept_from: Any) -> None:
     assert judge(CallerPolicy(accept_from, Callers()), "203.0.113.1", uri="sip:unguessable@192.0.2.1") is ACCEPT
     assert judge(CallerPolicy(accept_from, Callers()), "203.0.113.1", uri="sip:unguessable%00@192.0.2.1") is SILENCE
+
+
+def test_a_contact_that_the_server_wants_to_be_the_users_name_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Server, "server_rules", ServerRules(account_contact=True))
+    for accept_from in ("auto", "registrar"):
+        assert judge(CallerPolicy(accept_from, Callers()), "203.0.113.1", uri="sip:unguessable@192.0.2.1") is SILENCE
+        assert judge(CallerPolicy(accept_from, Callers()), "198.51.100.1", uri="sip:unguessable@192.0.2.1") is ACCEPT
 
 
 def test_the_servers_address_with_another_port_is_no_server() -> None:
