@@ -8,27 +8,20 @@ from pathlib import Path
 import pytest
 
 from flexosip import Busy, Call, Phone
-from tests.interop.peers import DOMAIN, Kamailio
+from tests.interop.kamailio.test_secure import Lab
+from tests.interop.peers import DOMAIN
 from tests.interop.process import wait_until
 
 pytestmark = pytest.mark.peer("kamailio")
 
-LISTEN = "127.0.0.1:0"
 USERS = {name: f"secret-{name}" for name in ("alice", "bob", "carol")}
-TRANSPORTS = ["udp", "tcp"]
-"""One a test; another transport of Kamailio is added here, with its settings in `account`."""
-
-
-def account(kamailio: Kamailio, user: str, transport: str) -> Phone:
-    """A phone of that user, which may be transferred."""
-    return Phone(
-        f"sip:{user}@{DOMAIN}",
-        password=USERS[user],
-        proxy=kamailio.address,
-        listen=LISTEN,
-        transport=transport,
-        accept_transfers=True,
-    )
+TRANSPORTS = [
+    "udp",
+    "tcp",
+    pytest.param("tls", marks=pytest.mark.peer("kamailio-tls")),
+    pytest.param("ws", marks=pytest.mark.peer("kamailio-websocket")),
+    pytest.param("wss", marks=[pytest.mark.peer("kamailio-tls"), pytest.mark.peer("kamailio-websocket")]),
+]
 
 
 def answering(phone: Phone) -> list[Call]:
@@ -49,10 +42,10 @@ def answering(phone: Phone) -> list[Call]:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_blind_transfer(tmp_path: Path, transport: str) -> None:
     async with (
-        Kamailio(tmp_path, users=USERS) as kamailio,
-        account(kamailio, "alice", transport) as alice,
-        account(kamailio, "bob", transport) as bob,
-        account(kamailio, "carol", transport) as carol,
+        Lab(tmp_path, users=USERS) as kamailio,
+        kamailio.phone(transport, "alice", accept_transfers=True) as alice,
+        kamailio.phone(transport, "bob", accept_transfers=True) as bob,
+        kamailio.phone(transport, "carol", accept_transfers=True) as carol,
     ):
         at_bob, at_carol = answering(bob), answering(carol)
         call = await alice.call("bob", ring_timeout=10)
@@ -68,10 +61,10 @@ async def test_blind_transfer(tmp_path: Path, transport: str) -> None:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_attended_transfer(tmp_path: Path, transport: str) -> None:
     async with (
-        Kamailio(tmp_path, users=USERS) as kamailio,
-        account(kamailio, "alice", transport) as alice,
-        account(kamailio, "bob", transport) as bob,
-        account(kamailio, "carol", transport) as carol,
+        Lab(tmp_path, users=USERS) as kamailio,
+        kamailio.phone(transport, "alice", accept_transfers=True) as alice,
+        kamailio.phone(transport, "bob", accept_transfers=True) as bob,
+        kamailio.phone(transport, "carol", accept_transfers=True) as carol,
     ):
         at_bob, at_carol = answering(bob), answering(carol)
         to_bob, to_carol = await alice.call("bob", ring_timeout=10), await alice.call("carol", ring_timeout=10)
@@ -88,10 +81,10 @@ async def test_attended_transfer(tmp_path: Path, transport: str) -> None:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_busy_target_leaves_the_call(tmp_path: Path, transport: str) -> None:
     async with (
-        Kamailio(tmp_path, users=USERS) as kamailio,
-        account(kamailio, "alice", transport) as alice,
-        account(kamailio, "bob", transport) as bob,
-        account(kamailio, "carol", transport) as carol,
+        Lab(tmp_path, users=USERS) as kamailio,
+        kamailio.phone(transport, "alice", accept_transfers=True) as alice,
+        kamailio.phone(transport, "bob", accept_transfers=True) as bob,
+        kamailio.phone(transport, "carol", accept_transfers=True) as carol,
     ):
         at_bob = answering(bob)
 
