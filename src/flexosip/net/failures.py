@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
+from flexosip.advice import network_advice as _advice
 from flexosip.errors import NetworkError, ServerUnreachable
 from flexosip.net.address import Address, format_address
 
@@ -28,24 +29,24 @@ def _bind_failure(transport: str, address: Address, error: OSError) -> NetworkEr
     if error.errno == errno.EADDRINUSE:
         return NetworkError(
             f"{name} port {port} on {host} is in use by another program.",
-            advice=f"End that program, or take another port with --listen {format_address((host, 0))} (0: any free port).",
+            advice=_advice("port in use", listen=format_address((host, 0))),
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return NetworkError(
             f"{host} is not an address of this machine.",
-            advice=f"Give one of the machine's own addresses with --listen, or {'[::]' if ':' in host else '0.0.0.0'} for all of them.",
+            advice=_advice("not our address", wildcard="[::]" if ":" in host else "0.0.0.0"),
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return NetworkError(
-            f"{name} port {port} on {host} may not be used by this user.", advice="Take a port from 1024 upwards with --listen."
+            f"{name} port {port} on {host} may not be used by this user.", advice=_advice("port forbidden")
         )
     if error.errno in _NO_FAMILY:
-        return NetworkError(f"{family} is not available on this machine.", advice="Listen on the other address family with --listen.")
+        return NetworkError(f"{family} is not available on this machine.", advice=_advice("no family"))
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return NetworkError(
-            "No more sockets can be opened: the limit of open files is reached.", advice="Raise the limit (ulimit -n) or make fewer calls."
+            "No more sockets can be opened: the limit of open files is reached.", advice=_advice("too many files")
         )
-    return NetworkError(f"{name} port {port} on {host} cannot be used: {_words(error)}.")
+    return NetworkError(f"{name} port {port} on {host} cannot be used: {_words(error)}.", advice=_advice("bind"))
 
 
 def connect_failure(remote: Address, error: Exception) -> NetworkError:
@@ -55,32 +56,32 @@ def connect_failure(remote: Address, error: Exception) -> NetworkError:
     where = format_address(remote)
     if isinstance(error, ConnectionRefusedError):
         return NetworkError(
-            f"{where} refuses TCP connections.", advice="Check the port, and that the server takes SIP over TCP; or use UDP."
+            f"{where} refuses TCP connections.", advice=_advice("tcp refused")
         )
     if isinstance(error, TimeoutError):
         return connect_timeout(remote)
     if isinstance(error, OSError) and error.errno in _NO_ROUTE:
-        return ServerUnreachable(f"There is no way to {remote[0]} from here: {_words(error)}.")
-    return NetworkError(f"The TCP connection to {where} failed: {_words(error)}.")
+        return ServerUnreachable(f"There is no way to {remote[0]} from here: {_words(error)}.", advice=_advice("no route"))
+    return NetworkError(f"The TCP connection to {where} failed: {_words(error)}.", advice=_advice("tcp failed"))
 
 
 def connect_timeout(remote: Address) -> ServerUnreachable:
     """A TCP connection got no answer in time."""
-    return ServerUnreachable(f"{format_address(remote)} does not answer TCP.")
+    return ServerUnreachable(f"{format_address(remote)} does not answer TCP.", advice=_advice("tcp silent"))
 
 
 def send_failure(remote: Address, error: OSError) -> NetworkError:
     """Why a datagram did not go out, or what ICMP said about it."""
     where = format_address(remote)
     if isinstance(error, ConnectionRefusedError):
-        return ServerUnreachable(f"Nothing listens on UDP {where}.", advice="Check host and port, and that the server is running.")
+        return ServerUnreachable(f"Nothing listens on UDP {where}.", advice=_advice("udp refused"))
     if error.errno in _NO_ROUTE:
-        return ServerUnreachable(f"There is no way to {remote[0]} from here: {_words(error)}.")
+        return ServerUnreachable(f"There is no way to {remote[0]} from here: {_words(error)}.", advice=_advice("no route"))
     if error.errno in (errno.EACCES, errno.EPERM):
-        return NetworkError(f"This machine's firewall forbids packets to {where}.", advice="Allow them, or use another address.")
+        return NetworkError(f"This machine's firewall forbids packets to {where}.", advice=_advice("firewall"))
     if error.errno == errno.EMSGSIZE:
-        return NetworkError(f"The message is too large for one UDP packet to {where}.", advice="Use TCP, or offer fewer codecs.")
-    return NetworkError(f"Nothing can be sent to {where}: {_words(error)}.")
+        return NetworkError(f"The message is too large for one UDP packet to {where}.", advice=_advice("too large"))
+    return NetworkError(f"Nothing can be sent to {where}: {_words(error)}.", advice=_advice("send"))
 
 
 def lookup_failure(host: str, error: Exception) -> NetworkError:
@@ -90,7 +91,7 @@ def lookup_failure(host: str, error: Exception) -> NetworkError:
         return no_name_server(host, "no name server answers")
     return NetworkError(
         f"The host name {host!r} is not known.",
-        advice="Check its spelling. A name like fritz.box is known only in that box's own network; the numeric address works too.",
+        advice=_advice("unknown name"),
     )
 
 
@@ -98,7 +99,7 @@ def no_name_server(host: str, reason: str) -> ServerUnreachable:
     """A name cannot be looked up now, and may be later."""
     return ServerUnreachable(
         f"The address of {host!r} cannot be looked up now: {reason}.",
-        advice="Check the network and its DNS settings, or give the server's numeric address.",
+        advice=_advice("no name server"),
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from flexosip.advice import advice_for
 from flexosip.errors import CertificateError, NetworkError
 from flexosip.net.address import Address, format_address
 from flexosip.net.certificate import CertificateNames
@@ -41,49 +42,49 @@ def tls_failure(remote: Address, domain: str | None, error: Exception, *, has_ce
     reason: str = getattr(error, "reason", None) or ""
     if any(word in reason for word in _CLIENT_CERTIFICATE_WANTED) and not has_certificate:
         if domain is None:
-            return CertificateError(f"{where} showed no certificate, which is required here.", advice="Give the client a certificate.")
+            return CertificateError(f"{where} showed no certificate, which is required here.", advice=_advice("caller without"))
         return CertificateError(
-            f"{where} wants a certificate of ours, or shares no cipher with us.", advice="Give one with tls_certificate and tls_key."
+            f"{where} wants a certificate of ours, or shares no cipher with us.", advice=_advice("client wanted")
         )
     if any(word in reason for word in _CLIENT_CERTIFICATE_REFUSED):
         if domain is None:
-            return CertificateError(f"{where} does not trust our certificate ({_plain(reason)}).", advice="It needs our authority's file.")
+            return CertificateError(f"{where} does not trust our certificate ({_plain(reason)}).", advice=_advice("caller distrusts"))
         return CertificateError(
             f"{where} refuses our own certificate ({_plain(reason)}).",
-            advice="Give one that the server's authority has issued, and that is valid.",
+            advice=_advice("client refused"),
         )
     if any(word in reason for word in _OLD_TLS):
-        return NetworkError(f"{where} speaks no TLS version that is still safe.", advice="TLS 1.2 or later is needed: update the server.")
+        return NetworkError(f"{where} speaks no TLS version that is still safe.", advice=_advice("old TLS"))
     if any(word in reason for word in _NO_TLS):
-        return NetworkError(f"What {where} speaks is no TLS.", advice="Check the port (5061 for TLS, 443 for wss) and the transport.")
+        return NetworkError(f"What {where} speaks is no TLS.", advice=_advice("no TLS"))
     if isinstance(error, ssl.SSLEOFError) or (isinstance(error, ssl.SSLError) and "UNEXPECTED_EOF" in reason):
-        return NetworkError(f"{where} ended the TLS connection without a word.", advice="Check that the port is one for TLS.")
-    return NetworkError(f"TLS with {where} failed: {_plain(reason) or error}.")
+        return NetworkError(f"{where} ended the TLS connection without a word.", advice=_advice("ended"))
+    return NetworkError(f"TLS with {where} failed: {_plain(reason) or error}.", advice=_advice("failed"))
 
 
 def _unverified(whose: str, error: ssl.SSLCertVerificationError) -> CertificateError:
     code = error.verify_code
     if code == _EXPIRED:
         return CertificateError(
-            f"The certificate of {whose} has expired.", advice="Its owner must renew it. Is this machine's clock right?"
+            f"The certificate of {whose} has expired.", advice=_advice("expired")
         )
     if code == _NOT_YET_VALID:
-        return CertificateError(f"The certificate of {whose} is not valid yet.", advice="Is this machine's clock right?")
+        return CertificateError(f"The certificate of {whose} is not valid yet.", advice=_advice("not yet valid"))
     if code == _SELF_SIGNED:
         return CertificateError(
             f"The certificate of {whose} is self-signed: nobody vouches for it.",
-            advice="If you trust it, give it as the authority: tls_ca=FILE, or --tls-ca FILE.",
+            advice=_advice("self-signed"),
         )
     if code in _UNTRUSTED:
         return CertificateError(
             f"The certificate of {whose} was issued by an authority that is not trusted here.",
-            advice="Give the authority's certificate: tls_ca=FILE, or --tls-ca FILE.",
+            advice=_advice("untrusted"),
         )
     if code == _REVOKED:
-        return CertificateError(f"The certificate of {whose} has been revoked.")
+        return CertificateError(f"The certificate of {whose} has been revoked.", advice=_advice("revoked"))
     if code in _WEAK:
-        return CertificateError(f"The certificate of {whose} uses a key or a digest that is too weak.", advice="Its owner must renew it.")
-    return CertificateError(f"The certificate of {whose} cannot be verified: {error.verify_message}.")
+        return CertificateError(f"The certificate of {whose} uses a key or a digest that is too weak.", advice=_advice("weak"))
+    return CertificateError(f"The certificate of {whose} cannot be verified: {error.verify_message}.", advice=_advice("unverified"))
 
 
 def validity_failure(remote: Address, domain: str, certificate: Mapping[str, Any], now: float) -> CertificateError | None:
@@ -92,10 +93,10 @@ def validity_failure(remote: Address, domain: str, certificate: Mapping[str, Any
     until, since = certificate.get("notAfter"), certificate.get("notBefore")
     if until is not None and now > (end := ssl.cert_time_to_seconds(until)):
         return CertificateError(
-            f"The certificate of {where} has expired on {_date(end)}.", advice="Its owner must renew it. Is this machine's clock right?"
+            f"The certificate of {where} has expired on {_date(end)}.", advice=_advice("expired")
         )
     if since is not None and now < (start := ssl.cert_time_to_seconds(since)):
-        return CertificateError(f"The certificate of {where} is not valid before {_date(start)}.", advice="Is this machine's clock right?")
+        return CertificateError(f"The certificate of {where} is not valid before {_date(start)}.", advice=_advice("not yet valid"))
     return None
 
 
@@ -106,15 +107,14 @@ def wrong_name(remote: Address, domain: str, names: CertificateNames) -> Certifi
     wildcard = any(name.startswith("*.") for name in listed)
     return CertificateError(
         f"The certificate of {format_address(remote)} is for {shown}, you connect to {domain}.",
-        advice=("Wildcards are not valid for SIP domains (RFC 5922 §7.2). " if wildcard else "")
-        + "The certificate must name the account's domain, also with a proxy: check the domain and the server.",
+        advice=(_advice("wildcard") + " " if wildcard else "") + _advice("wrong name"),
     )
 
 
 def handshake_timeout(remote: Address, seconds: float) -> NetworkError:
     """The peer took the connection and then said nothing, or not enough."""
     return NetworkError(
-        f"{format_address(remote)} did not complete the TLS handshake in {seconds:g} s.", advice="Check that the port is one for TLS."
+        f"{format_address(remote)} did not complete the TLS handshake in {seconds:g} s.", advice=_advice("handshake")
     )
 
 
@@ -126,3 +126,7 @@ def _plain(reason: str) -> str:
     for prefix in ("TLSV13_ALERT_", "TLSV1_ALERT_", "SSLV3_ALERT_", "TLSV1_"):
         reason = reason.removeprefix(prefix)
     return reason.lower().replace("_", " ")
+
+
+def _advice(name: str) -> str:
+    return str(advice_for(f"certificate {name}"))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from flexosip.advice import status_advice
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
 from flexosip.net.address import is_house_name
 from flexosip.phone.caller_id import IdentityPolicy, caller_address
@@ -337,6 +338,9 @@ class Account:
         if event is None or event.failed is False:
             return None
         status, reason, server = event.status, event.reason, self.server_text
+        headers = event.response.headers if event.response is not None else None
+        meant = status_advice(status, request="REGISTER", server=self.server.host, headers=headers, credentials=self.digest is not None)
+        advice = str(meant) if meant is not None else None
         if event.error is not None and isinstance(event.error, FlexosipError):
             return event.error
         if event.refused_credentials or status in (401, 403, 407):
@@ -344,13 +348,18 @@ class Account:
                 f"The registrar {server} refuses the credentials of {self.aor} ({status} {reason}).".replace(" )", ")"),
                 status=status,
                 reason=reason,
+                advice=advice,
             )
         if event.timed_out:
-            return ServerUnreachable(f"The registrar {server} gave no answer.")
+            return ServerUnreachable(f"The registrar {server} gave no answer.", advice=advice)
         if event.error is not None:
             return NetworkError(f"The registrar {server} cannot be reached: {event.error}.")
         return RegistrationFailed(
-            f"The registrar {server} refused to register {self.aor}: {status} {reason}.", status=status, reason=reason
+            f"The registrar {server} refused to register {self.aor}: {status} {reason}.",
+            status=status,
+            reason=reason,
+            headers=headers,
+            advice=advice,
         )
 
     async def wait_registered(self, timeout: float | None = 15.0) -> Registration:

@@ -197,7 +197,9 @@ class CallSession(SessionEvents):
         elif response is None and status == 503:
             self.failure = NetworkError(f"The call cannot get through: {reason.rstrip('.')}.")
         else:
-            self.failure = call_failure(status, reason, headers)
+            account, uri = self.account, usage.request.uri
+            user = getattr(uri, "user", None) or ""
+            self.failure = call_failure(status, reason, headers, server=account.server.host if account is not None else "", target=user)
         by = "remote" if response is not None else "timeout" if status == 408 else "error"
         self._finish(by, status, reason, headers)
 
