@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from flexosip.errors import NetworkError as NetworkError
     from flexosip.errors import NoAnswer as NoAnswer
     from flexosip.errors import NotFound as NotFound
+    from flexosip.errors import OptionsFailed as OptionsFailed
     from flexosip.errors import ProtocolError as ProtocolError
     from flexosip.errors import PublicationFailed as PublicationFailed
     from flexosip.errors import RegistrationFailed as RegistrationFailed
@@ -94,6 +95,7 @@ _HOMES = {
         "NetworkError",
         "NoAnswer",
         "NotFound",
+        "OptionsFailed",
         "ProtocolError",
         "PublicationFailed",
         "RegistrationFailed",

@@ -51,6 +51,7 @@ __all__ = [
     "NetworkError",
     "NoAnswer",
     "NotFound",
+    "OptionsFailed",
     "ProtocolError",
     "PublicationFailed",
     "RegistrationFailed",
@@ -202,6 +203,10 @@ class RequestFailed(_StatusError):
 
 class MessageFailed(RequestFailed):
     """A text message was not delivered (RFC 3428)."""
+
+
+class OptionsFailed(RequestFailed):
+    """There was an answer to OPTIONS, but not of a phone that could be called: nobody of that name, or it knows no OPTIONS."""
 
 
 class SubscriptionFailed(RequestFailed):

@@ -143,3 +143,18 @@ def test_presence_needs_a_server_that_takes_it(peer: Phone) -> None:
         pytest.raises(PublicationFailed),
     ):
         ours.publish_presence(True)
+
+
+def test_who_is_there_is_asked_once_and_watched(ours: Phone) -> None:
+    with Phone(listen=HERE) as peer:
+        target = address(peer)
+        result = ours.options(target)
+        assert result.available and "INVITE" in result.allow
+        watch = ours.qualify(target, 1)
+        assert watch.reachable and watch.round_trip is not None
+        changes = iter(watch)
+        assert next(changes).reachable
+    assert not next(changes).reachable
+    watch.close()
+    assert list(changes) == [] and not watch.reachable
+    assert watch.latest is not None and watch.latest.error is not None

@@ -21,7 +21,7 @@ NATIVE_ONLY = {
     AsyncPhone: {
         "account_called", "allow_text", "call_class", "call_ended", "configure_events", "contact", "contact_on", "core",
         "create_media", "drop_events", "find_account", "identity_towards", "incoming", "loop", "messages", "notifiers",
-        "observe_call_event", "options_status", "publications", "registration_changed", "signalling", "standard_headers",
+        "observe_call_event", "options_status", "peers", "publications", "registration_changed", "signalling", "standard_headers",
         "stop_events", "subscriptions", "target_uri", "trusts", "wire_observers",
     },
 }  # fmt: skip

@@ -25,11 +25,14 @@ COMMANDS = {
     "register": "register an account",
     "ring": "let a phone ring, like a door bell",
     "message": "send a text message",
+    "options": "ask whether a phone or server is there, and what it can do",
     "watch": "follow the state of a line, a mailbox or somebody's presence",
     "bell": "be a bell: something moves and phones ring; call it to control it",
     "pbx": "be a small PBX: registrar and call router",
 }
-"""Each is a module of this package with `add_arguments(parser)` and `run(options, output) -> int`."""
+"""Each is a module of this package (or named in `_MODULES`) with `add_arguments(parser)` and `run(options, output) -> int`."""
+
+_MODULES = {"options": "options_query"}
 
 _COMMON = {"--json", "-v", "-vv", "-vvv", "--verbose"}
 
@@ -74,7 +77,7 @@ def _run(words: list[str], output: Output) -> int:
             f"There is no command {name!r}. The nearest command is {nearest(name, COMMANDS)!r}; commands are {', '.join(COMMANDS)}.",
             advice="See: flexosip --help",
         )
-    command: Any = importlib.import_module(f"flexosip.cli.{name}")
+    command: Any = importlib.import_module(f"flexosip.cli.{_MODULES.get(name, name)}")
     parser = ArgumentParser(prog=f"flexosip {name}", description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_arguments(parser)
     add_common_options(parser)

@@ -40,6 +40,10 @@ _NEEDED = {
     b"retry-after": b"Retry-After",
 }  # fmt: skip
 """Headers without which an answer would be none, and their short names; the rest is left out where it would be too long for a stranger."""
+_SHORT = {
+    b"via": b"v", b"from": b"f", b"to": b"t", b"call-id": b"i", b"contact": b"m", b"supported": b"k", b"content-type": b"c",
+    b"content-length": b"l",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,9 @@ class Admission:
         invited = b" INVITE\r\n" in data
         if (invited and data[8:9] in b"12") or (payer.ringing and (invited or b" CANCEL\r\n" in data)):
             return data if self._lend(payer, len(data)) else self._withhold()
+        whole = _by_short_names(data)
+        if len(whole) <= payer.credit:
+            return self._spend(payer, whole)
         short = _without_options(data)
         if len(short) <= payer.credit:
             self._shortened += 1
@@ -287,6 +294,17 @@ class Admission:
             shortened=self._shortened,
             sources=len(self._sources) if self._sources is not None else 0,
         )
+
+
+def _by_short_names(data: bytes) -> bytes:
+    """The whole response, its headers by their short names (RFC 3261 §7.3.3): an asker who told as much about itself gets it all."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    start, *lines = head.split(b"\r\n")
+    kept = [start]
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        kept.append(_SHORT.get(name.lower(), name) + colon + value)
+    return b"\r\n".join(kept) + end + body
 
 
 def _without_options(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The verbs of a phone beside calls: text messages, subscriptions, states that it tells, presence.
+"""The verbs of a phone beside calls: text messages, subscriptions, states that it tells, presence, whether others are there.
 
 `Phone` has them by inheritance; the work is done in the rooms named in the imports.
 """
@@ -14,6 +14,7 @@ from flexosip.phone.events import Answered, EarlyMedia, Ended, Ringing
 from flexosip.phone.info_packages import checked_packages
 from flexosip.phone.messages import MessageHandler, Messages, send_message
 from flexosip.phone.notifiers import Allow, Notifier, Notifiers, SubscribeHandler
+from flexosip.phone.options_query import OptionsResult, PeerWatch, PeerWatches, query_options
 from flexosip.phone.own_dialogs import own_dialogs
 from flexosip.phone.publishing import PresencePublication, Publications
 from flexosip.phone.subscriptions import Subscription, Subscriptions, subscribe
@@ -21,6 +22,7 @@ from flexosip.phone.watching import MessageWaiting, Watch
 
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
+    from flexosip.phone.endings import HeaderArgument
     from flexosip.phone.phone import Phone
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.message import Response
@@ -78,8 +80,14 @@ class EventVerbs:
         """The presence of the accounts; for rooms of the library."""
         return Publications(self._phone_itself())
 
+    @cached_property
+    def peers(self) -> PeerWatches:
+        """Whom `qualify` asks; for rooms of the library."""
+        return PeerWatches()
+
     def stop_events(self) -> None:
         """The phone closes: unsubscribe, tell subscribers, take presence away; what is then on its way is waited for by the closing."""
+        self.peers.stop_all()
         self.subscriptions.stop_all()
         self.notifiers.stop_all()
         self.publications.stop_all()
@@ -89,6 +97,43 @@ class EventVerbs:
         self.subscriptions.drop_all()
         self.notifiers.drop_all()
         self.publications.drop_all()
+
+    # -- who is there -------------------------------------------------------------------------------------------------
+
+    async def options(
+        self,
+        target: str | SipUri,
+        *,
+        timeout: float | None = 10.0,
+        headers: HeaderArgument = None,
+        account: Account | str | None = None,
+    ) -> OptionsResult:
+        """Ask `target` whether it is there and what it can do (OPTIONS, RFC 3261 §11); nothing rings.
+
+        Args:
+            target: a phone or a server: `sip:HOST[:PORT]` asks the server itself.
+            timeout: seconds; None: until SIP gives up, 32 s over UDP.
+            headers: headers of your own.
+
+        Returns:
+            What it says: `status`, `round_trip` in seconds, `allow`, `supported`, `server`... A phone that is there but would refuse a call
+            now (do-not-disturb, busy) is a result too; then `available` is False.
+
+        Raises:
+            ServerUnreachable, NetworkError: no answer. AuthenticationError: the credentials are wrong. OptionsFailed: any other answer.
+        """
+        return await query_options(self._phone_itself(), target, timeout, headers, account)
+
+    def qualify(
+        self, target: str | SipUri, every: float = 30.0, *, timeout: float = 3.0, account: Account | str | None = None
+    ) -> PeerWatch:
+        """Ask `target` again and again whether it is there: enter it, then iterate over the changes, each a `PeerState`.
+
+        Args:
+            every: seconds from one question to the next, at least 1; one that did not answer is asked again after 10 s at the latest.
+            timeout: seconds without an answer after which it counts as unreachable; at most `every`.
+        """
+        return PeerWatch(self._phone_itself(), target, every, timeout, account)
 
     # -- messages -----------------------------------------------------------------------------------------------------
 

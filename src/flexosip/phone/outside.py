@@ -96,20 +96,32 @@ def new_outside_request(
     )
 
 
-async def send(phone: Phone, request: Request, route: Route) -> Result:
-    """Send it, with credentials when they are asked for; the final response or failure. Cancelling the wait forgets it."""
+async def send(phone: Phone, request: Request, route: Route, prepare: Callable[[Request, Flow], None] | None = None) -> Result:
+    """Send it, with credentials when they are asked for; the final response or failure. Cancelling the wait forgets it.
+
+    Args:
+        prepare: called before each try, when its flow is known; it completes what depends on that.
+
+    Raises:
+        InvalidState: the phone is closed meanwhile.
+    """
     done: asyncio.Future[Result] = phone.loop.create_future()
 
     def on_final(result: Result) -> None:
         if not done.done():
             done.set_result(result)
 
-    outgoing = phone.core.request(request, route.hop, auth=route.auth, on_final=on_final)
+    waiting = phone.signalling.waiting
+    waiting.add(done)
+    outgoing = phone.core.request(request, route.hop, auth=route.auth, on_final=on_final, prepare=prepare)
     try:
         return await done
     finally:
-        if not done.done() or done.cancelled():
+        waiting.discard(done)
+        if not done.done() or done.cancelled() or done.exception() is not None:
             outgoing.stop()
+            if outgoing.transaction is not None:
+                outgoing.transaction.terminate()
 
 
 def failure(

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flexosip.errors import ConfigurationError, FlexosipError, NetworkError
+from flexosip.errors import ConfigurationError, FlexosipError, InvalidState, NetworkError
 from flexosip.media.engine import MediaEngine
 from flexosip.media.ports import PortAllocator
 from flexosip.media.threads import alive_threads
@@ -99,6 +99,8 @@ class Signalling:
         self.keep_alives: dict[Account, KeepAlive] = {}
         self.public_address: PublicAddress | None = None
         """What a STUN server knows of us; None: none is asked."""
+        self.waiting: set[asyncio.Future[Any]] = set()
+        """Who waits for the answer to a request outside of calls."""
         self._background: set[asyncio.Task[Any]] = set()
         self._closing: set[MediaSession] = set()
         self._all_closed: asyncio.Future[None] | None = None
@@ -182,6 +184,9 @@ class Signalling:
         """Free all sockets and the engine."""
         self._closed = True
         self.life.close()
+        for waiting in self.waiting:
+            if not waiting.done():
+                waiting.set_exception(InvalidState("The phone was closed meanwhile."))
         for keep_alive in self.keep_alives.values():
             keep_alive.stop()
         try:

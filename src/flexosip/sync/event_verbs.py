@@ -9,10 +9,12 @@ from flexosip.phone.messages import Message
 from flexosip.phone.notifiers import Allow
 from flexosip.phone.notifiers import IncomingSubscription as AsyncIncomingSubscription
 from flexosip.sync.call import HeaderArgument
-from flexosip.sync.subscriptions import IncomingSubscription, MessageWaiting, Notifier, PresencePublication, Subscription, Watch
+from flexosip.sync.subscriptions import IncomingSubscription, MessageWaiting, Notifier, PeerWatch, PresencePublication, Subscription, Watch
 
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
+    from flexosip.phone.options_query import OptionsResult
+    from flexosip.phone.options_query import PeerWatch as AsyncPeerWatch
     from flexosip.phone.phone import Phone as AsyncPhone
     from flexosip.phone.subscriptions import Subscription as AsyncSubscription
     from flexosip.phone.watching import MessageWaiting as AsyncMessageWaiting
@@ -46,6 +48,31 @@ class EventVerbs:
     @info_packages.setter
     def info_packages(self, packages: Iterable[str]) -> None:
         self._phone.info_packages = packages
+
+    def options(
+        self,
+        target: str | SipUri,
+        *,
+        timeout: float | None = 10.0,
+        headers: HeaderArgument = None,
+        account: Account | str | None = None,
+    ) -> OptionsResult:
+        """Ask `target` whether it is there and what it can do (OPTIONS, RFC 3261 §11); nothing rings.
+
+        Raises:
+            ServerUnreachable, NetworkError: no answer. AuthenticationError: the credentials are wrong. OptionsFailed: any other answer.
+        """
+        return self._portal.run(self._phone.options(target, timeout=timeout, headers=headers, account=account))
+
+    def qualify(
+        self, target: str | SipUri, every: float = 30.0, *, timeout: float = 3.0, account: Account | str | None = None
+    ) -> PeerWatch:
+        """Ask `target` again and again whether it is there, and wait for the first answer; iterate over it for the changes."""
+
+        async def work() -> AsyncPeerWatch:
+            return await self._phone.qualify(target, every, timeout=timeout, account=account)
+
+        return PeerWatch(self._portal, self._portal.run(work()))
 
     def message(
         self,

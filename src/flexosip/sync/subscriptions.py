@@ -1,4 +1,4 @@
-"""Subscriptions, lamps, states and presence for threads: those of `flexosip.Phone` without `await`."""
+"""Subscriptions, lamps, watched peers, states and presence for threads: those of `flexosip.Phone` without `await`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flexosip.phone.notifiers import IncomingSubscription as AsyncIncomingSubscription
 from flexosip.phone.notifiers import Notifier as AsyncNotifier
+from flexosip.phone.options_query import PeerState
+from flexosip.phone.options_query import PeerWatch as AsyncPeerWatch
 from flexosip.phone.publishing import PresencePublication as AsyncPresencePublication
 from flexosip.phone.subscriptions import Notification
 from flexosip.phone.subscriptions import Subscription as AsyncSubscription
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from flexosip.sip.uri import Uri
     from flexosip.sync.portal import Portal
 
-__all__ = ["IncomingSubscription", "MessageWaiting", "Notifier", "PresencePublication", "Subscription", "Watch"]
+__all__ = ["IncomingSubscription", "MessageWaiting", "Notifier", "PeerWatch", "PresencePublication", "Subscription", "Watch"]
 
 T = TypeVar("T")
 
@@ -122,6 +124,31 @@ class MessageWaiting(_Following[MessageSummary]):
 
     def close(self) -> None:
         """Stop following."""
+        self._leave()
+
+
+class PeerWatch(_Following[PeerState]):
+    """Whether a peer answers; iterating waits for the changes."""
+
+    _native: AsyncPeerWatch
+
+    @property
+    def latest(self) -> PeerState | None:
+        """What came of the latest question."""
+        return self._native.latest
+
+    @property
+    def reachable(self) -> bool:
+        """True if it answered when it was last asked."""
+        return self._native.reachable
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds that the latest answer took; None without one."""
+        return self._native.round_trip
+
+    def close(self) -> None:
+        """Ask no more."""
         self._leave()
 
 

@@ -151,3 +151,16 @@ async def test_a_call_that_rings_is_given_up(tmp_path: Path) -> None:
         assert result.outcome == "rang_out"
         closed = await baresip.wait_event("CALL_CLOSED", 5)
         assert "established" not in str(closed).lower()
+
+
+async def test_baresip_tells_what_it_can_do_and_that_it_is_there(tmp_path: Path) -> None:
+    async with Phone(listen=LISTEN) as phone:
+        async with Baresip(tmp_path / "baresip") as baresip:
+            result = await phone.options(baresip.uri)
+            assert result.available and {"INVITE", "BYE", "OPTIONS"} <= set(result.allow)
+            assert result.server is None or "baresip" in result.server.lower()
+            assert 0 < result.round_trip < 1
+            peer = phone.qualify(baresip.uri, every=1)
+            assert (await anext(peer)).reachable
+        assert not (await anext(peer)).reachable
+        await peer.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flexosip import AuthenticationError, Call, Phone, Tone
+from flexosip import AuthenticationError, Call, OptionsFailed, Phone, Tone
 from tests.interop.listening import assert_tone
 from tests.interop.peers import DOMAIN, Kamailio
 from tests.interop.process import Process, wait_until
@@ -134,3 +134,15 @@ async def test_two_phones_call_each_other_through_the_proxy(tmp_path: Path) -> N
         assert call.end is not None
         assert call.end.by == "remote"
     assert_tone(heard, 600, seconds=0.9)
+
+
+async def test_the_server_itself_and_a_phone_behind_it_answer_options(tmp_path: Path) -> None:
+    async with Kamailio(tmp_path) as kamailio, account(kamailio) as alice, account(kamailio, "bob") as bob:
+        server = await alice.options(f"sip:{kamailio.address}")
+        assert server.available and "kamailio" in (server.server or "").lower()
+        behind = await alice.options("bob")
+        assert behind.available and "INVITE" in behind.allow
+        await bob.unregister()
+        with pytest.raises(OptionsFailed) as failure:
+            await alice.options("bob")
+        assert failure.value.status in (404, 480)

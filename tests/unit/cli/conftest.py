@@ -47,7 +47,7 @@ class Bench:
 
         patch.setattr(flexosip, "Phone", phone)
         patch.setattr("flexosip.cli.answer._all_addresses", lambda port: (f"0.0.0.0:{port}",))
-        for name in ("call", "answer", "register", "ring", "message", "watch", "bell", "pbx"):
+        for name in ("call", "answer", "register", "ring", "message", "options_query", "watch", "bell", "pbx"):
             module = importlib.import_module(f"flexosip.cli.{name}")
             patch.setattr(module, "run_until_signal", self._run_until_signal)
 
