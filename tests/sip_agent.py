@@ -107,7 +107,7 @@ class Agent:
         """A list here makes `locate` wait."""
         self.unreachable: Exception | None = None
         self.core = UserAgentCore(self.wire.scheduler, self.wire.transmit, self.locate, random=self.wire.random)
-        self.core.contact_for = self.contact
+        self.core.contact_for = lambda flow, request: self.contact(flow)
         self.core.on_invite = self._on_invite
         self.handler = Handler()
         self.usages: list[InviteUsage] = []

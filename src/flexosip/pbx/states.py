@@ -80,7 +80,7 @@ class UserStates:
         """The stack's."""
         return self._stack.scheduler
 
-    def contact_value(self, flow: Flow) -> NameAddr:
+    def contact_value(self, flow: Flow, request: Request | None = None) -> NameAddr:
         """The PBX as seen over `flow`."""
         return self._contact(flow)
 

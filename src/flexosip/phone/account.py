@@ -59,17 +59,25 @@ def parse_aor(text: str) -> SipUri:
     return SipUri(uri.scheme, uri.user, uri.host, uri.port)
 
 
-def account_called(accounts: Sequence[Account], request: Request, flow: Flow | None) -> Account | None:
-    """The one of `accounts` that an incoming request is meant for, None without any account."""
-    for uri in (request.uri, request.to.uri if request.to is not None else None):
-        if isinstance(uri, SipUri):
-            for account in accounts:
-                if uri.user is not None and uri.user in (account.contact_user, account.aor.user):
-                    return account
+def account_called(accounts: Sequence[Account], request: Request | None, flow: Flow | None) -> Account | None:
+    """The one of `accounts` that an incoming request is meant for, None without any account.
+
+    Our Contact tells it without doubt; then the user in the Request-URI or else in To, and of several accounts of that name, at different
+    servers, the one whose server sent it; then the server.
+    """
+    if len(accounts) < 2:
+        return accounts[0] if accounts else None
+    uris = [request.uri, request.to.uri if request.to is not None else None] if request is not None else []
+    users = [uri.user for uri in uris if isinstance(uri, SipUri) and uri.user is not None]
     for account in accounts:
-        if flow is not None and flow.remote[0] in account.server_addresses:
+        if account.contact_user in users[:1]:
             return account
-    return accounts[0] if accounts else None
+    served = [account for account in accounts if flow is not None and flow.remote[0] in account.server_addresses]
+    for user in users:
+        for account in (*served, *accounts):
+            if user in (account.aor.user, account.contact_user):
+                return account
+    return served[0] if served else accounts[0]
 
 
 class Account:

@@ -17,6 +17,7 @@ from flexosip.net.driver import SipDriver
 from flexosip.net.real import RealNetwork
 from flexosip.net.stream_flows import StreamLimits
 from flexosip.observe.trace import Direction, WireMessage
+from flexosip.phone.account import account_called
 from flexosip.phone.account_servers import AccountServers
 from flexosip.phone.admission import Admission
 from flexosip.phone.keep_alive import KeepAlive
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from flexosip.phone.session import CallSession
     from flexosip.sip.flow import Flow
     from flexosip.sip.headers import NameAddr
+    from flexosip.sip.message import Request
 
 __all__ = ["Signalling"]
 
@@ -298,12 +300,9 @@ class Signalling:
         here = [account for account in self.phone.accounts if flow.remote[0] in account.server_addresses]
         return flow.secure or not here or any(not account.is_secure for account in here)
 
-    def _contact_for(self, flow: Flow) -> Any:
-        phone = self.phone
-        for account in phone.accounts:
-            if flow.remote[0] in account.server_addresses:
-                return account.contact(flow)
-        return phone.accounts[0].contact(flow) if phone.accounts else phone.contact(flow)
+    def _contact_for(self, flow: Flow, request: Request | None) -> NameAddr:
+        account = account_called(self.phone.accounts, request, flow)
+        return account.contact(flow) if account is not None else self.phone.contact(flow)
 
     def call_contact(self, session: CallSession, flow: Flow) -> NameAddr:
         """The Contact of a call whose signalling takes `flow`."""

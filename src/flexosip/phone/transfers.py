@@ -131,7 +131,7 @@ class Transfers:
         dialog.early = False
         account = self._phone.account_called(request, flow)
         auth = account.digest if account is not None and account.trusts(flow) else None
-        referrals = DialogReferrals(core, dialog, flow=flow, auth=auth, contact=core.contact_value(flow))
+        referrals = DialogReferrals(core, dialog, flow=flow, auth=auth, contact=core.contact_value(flow, request))
         self._receive(None, account, referrals, request, transaction)
 
     def _receive(
@@ -235,7 +235,7 @@ class _Referral:
         """202, and NOTIFY 100 at once (RFC 3515 §2.4.4) unless no subscription is wanted (RFC 4488 §4)."""
         request, transaction = self._request, self._transaction
         wanted = wants_subscription(request)
-        contact = self._phone.core.contact_value(transaction.flow)
+        contact = self._phone.core.contact_value(transaction.flow, request)
         headers = [("Contact", str(contact))] if contact is not None else []
         if not wanted and "Refer-Sub" in request.headers:
             headers.append(("Refer-Sub", "false"))

@@ -155,8 +155,8 @@ class UserAgentCore:
         """Whether a flow's remote address may be forged: then nobody is told BYE who has never acknowledged our 2xx."""
         self.is_local_uri: Callable[[object], bool] | None = None
         """Whether a Request-URI is ours, else 404; None: every SIP URI is."""
-        self.contact_for: Callable[[Flow], NameAddr] | None = None
-        """The Contact of our answers over a flow."""
+        self.contact_for: Callable[[Flow, Request | None], NameAddr] | None = None
+        """The Contact of our answers over a flow, to that request: it tells which of our addresses is meant."""
         self.auth_allowed: Callable[[Flow], bool] | None = None
         """Whether credentials may be sent over a flow, on top of the rule that they go where the first request went."""
         self._ringing: dict[IncomingInvite, float] = {}
@@ -214,7 +214,7 @@ class UserAgentCore:
 
     def contact_value(self, flow: Flow, request: Request | None = None) -> NameAddr | None:
         """Our Contact over `flow`, in answers to `request`: a sips address if that is what was called (RFC 3261 §12.1.1)."""
-        contact = self.contact_for(flow) if self.contact_for is not None else None
+        contact = self.contact_for(flow, request) if self.contact_for is not None else None
         if contact is None or request is None or request.uri.scheme != "sips" or not isinstance(contact.uri, SipUri):
             return contact
         return replace(contact, uri=replace(contact.uri, scheme="sips"))

@@ -48,8 +48,8 @@ class NotifierHost(Protocol):
     def scheduler(self) -> Scheduler:
         """Gives the time."""
 
-    def contact_value(self, flow: Flow) -> NameAddr | None:
-        """Our Contact over `flow`."""
+    def contact_value(self, flow: Flow, request: Request | None = None) -> NameAddr | None:
+        """Our Contact over `flow`, as `request` means us."""
 
     def send_in_dialog(
         self,
@@ -185,7 +185,7 @@ class NotifierSubscription:
 
     def _respond(self, request: Request, transaction: ServerTransaction, expires: int) -> None:
         headers = [("Expires", str(expires))]
-        contact = self._core.contact_value(transaction.flow)
+        contact = self._core.contact_value(transaction.flow, self.request)
         if contact is not None:
             headers.append(("Contact", str(contact)))
         transaction.respond(request.create_response(200, headers=headers))
@@ -254,7 +254,7 @@ class NotifierSubscription:
             state = str(SubscriptionState(self.state, left))
         headers = (("Event", str(self.event)), ("Subscription-State", state))
         request = self.dialog.create_request(
-            "NOTIFY", contact=self._core.contact_value(self._flow), headers=headers, body=body, content_type=content_type
+            "NOTIFY", contact=self._core.contact_value(self._flow, self.request), headers=headers, body=body, content_type=content_type
         )
         self._in_flight = True
         flow = self._flow

@@ -49,7 +49,7 @@ class Line:
         core = UserAgentCore(
             self.scheduler, transmit, lambda uri, size, preferred, done: done(flow, None), random=random.Random(self.random.random())
         )
-        core.contact_for = lambda flow: NameAddr(SipUri("sip", name, flow.local[0], 5060))
+        core.contact_for = lambda flow, request: NameAddr(SipUri("sip", name, flow.local[0], 5060))
         return core
 
     def call(self, number: int) -> None:
@@ -62,10 +62,15 @@ class Line:
             call_id=f"call{number}",
             cseq=1,
         )
-        contact = self.cores["a"].contact_for
-        assert contact is not None
+        contact_for = self.cores["a"].contact_for
+        assert contact_for is not None
         party.usage = self.cores["a"].invite(
-            request, SipUri("sip", None, "10.0.0.2"), auth=None, handler=party, contact=contact, body=lambda flow: SDP
+            request,
+            SipUri("sip", None, "10.0.0.2"),
+            auth=None,
+            handler=party,
+            contact=lambda flow: contact_for(flow, None),
+            body=lambda flow: SDP,
         )
         party.live()
 
