@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flexosip.apps.profile_settings import PROFILE_KEYS, profile_of, profile_reach
 from flexosip.apps.reach_settings import REACH_KEYS, reach_of, reach_settings
 from flexosip.apps.settings import Table, nearest, read_settings_text, read_toml
 from flexosip.errors import ConfigurationError
@@ -23,7 +24,7 @@ IDENTITY_POLICIES = ("from", "ppi", "pai", "rpid", "diversion")
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "auth_user", "realm", "registrar", "proxy",
     "display_name", "transport", "tls_ca", "tls_certificate", "tls_key", "listen", "codecs",
-    "caller_id", "identity_policy", *REACH_KEYS,
+    "caller_id", "identity_policy", *PROFILE_KEYS, *REACH_KEYS,
 )  # fmt: skip
 
 
@@ -48,12 +49,19 @@ class AccountOptions:
     codecs: tuple[str, ...] = ()
     reach: tuple[tuple[str, Any], ...] = ()
     """Arguments of `flexosip.Reach`."""
+    profile: str | None = None
+    """Name or path of a `flexosip.Profile`; `aor` may then be the user alone."""
+    host: str | None = None
+    """The server's host, in place of the profile's domain."""
 
 
 def add_account_options(parser: argparse.ArgumentParser) -> None:
     """The flags of contract that say who we are and how we are reached."""
     group = parser.add_argument_group("account")
     group.add_argument("--account", metavar="A", help="sip:user@host[:port], or the name of an account in config.toml")
+    group.add_argument(
+        "--profile", metavar="NAME|FILE", help="what is known of the server: fritzbox, sipgate, ...; --account is then USER or USER@HOST"
+    )
     group.add_argument("--password-file", metavar="F", help="file whose first line is the password (or set FLEXOSIP_PASSWORD)")
     group.add_argument("--auth-user", metavar="U", help="user name for the password, where it differs from the account's")
     group.add_argument(
@@ -150,6 +158,8 @@ def _account(table: Table) -> AccountOptions:
         listen=(listen,) if listen is not None else (),
         codecs=table.texts("codecs"),
         reach=reach_settings(table),
+        profile=profile_of(table),
+        host=table.text("host"),
     )
 
 
@@ -172,7 +182,8 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
         ConfigurationError: an account without that name, an unreadable file.
     """
     wanted: str | None = options.account
-    if wanted is not None and ("@" in wanted or ":" in wanted):
+    profile: str | None = getattr(options, "profile", None)
+    if wanted is not None and (profile is not None or "@" in wanted or ":" in wanted):
         account = AccountOptions(aor=wanted)
     else:
         accounts, default = load_accounts(config_places() if places is None else places)
@@ -185,8 +196,8 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
         account = accounts[name] if name is not None else AccountOptions()
     changes: dict[str, Any] = {
         key: value
-        for key in ("auth_user", "registrar", "proxy", "transport", "tls_ca", "tls_certificate", "tls_key", "display_name", "caller_id")
-        if (value := getattr(options, key)) is not None
+        for key in ("profile", "auth_user", "registrar", "proxy", "transport", "tls_ca", "tls_certificate", "tls_key", "display_name", "caller_id")
+        if (value := getattr(options, key, None)) is not None
     }
     if options.listen:
         changes["listen"] = tuple(options.listen)
@@ -200,6 +211,8 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
     elif os.environ.get("FLEXOSIP_PASSWORD"):
         changes["password"] = os.environ["FLEXOSIP_PASSWORD"]
     account = replace(account, **changes)
+    if account.profile is not None and account.aor is None:
+        raise ConfigurationError("--profile needs to know who we are there: give --account USER.")
     if account.aor is None and account.password is not None and options.password_file is None:
         # FLEXOSIP_PASSWORD may be set for other commands; a phone without an account needs none
         account = replace(account, password=None)
@@ -233,4 +246,9 @@ def create_phone(account: AccountOptions, **settings: Any) -> Phone:
         told["reach"] = reach_of(account.reach)
     if account.identity_policy is not None:
         told["identity_policy"] = account.identity_policy
-    return Phone(**{**settings, **told})
+    if account.profile is None:
+        return Phone(**{**settings, **told})
+    if account.reach:
+        told["reach"] = profile_reach(account.profile, account.reach)
+    whole = {**settings, **told, "host": account.host}
+    return Phone.profile(account.profile, whole.pop("aor"), whole.pop("password"), **whole)

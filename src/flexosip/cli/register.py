@@ -30,6 +30,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
         from flexosip.cli.reports import PhoneReporter
 
         phone = create_phone(account)
+        if not phone.accounts[0].register:
+            raise UsageError(f"{phone.accounts[0].aor} does not register: it calls, and is called, from a fixed address.")
         reporter = PhoneReporter(phone, output)
         observe_wire(phone, options.verbose)
         try:

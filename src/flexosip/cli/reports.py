@@ -42,7 +42,7 @@ class PhoneReporter:
         """
         await self._phone.start(wait_registered=False)
         self.listening(for_callers=for_callers)
-        if self._phone.accounts:
+        if any(account.register for account in self._phone.accounts):
             await self._phone.wait_registered()
 
     def listening(self, *, for_callers: bool) -> None:

@@ -273,10 +273,11 @@ class Phone(ProfileVerbs, EventVerbs):
         Raises:
             AuthenticationError, RegistrationFailed, NetworkError: why not.
         """
-        if not self.accounts:
+        first = next((account for account in self.accounts if account.register), None)
+        if first is None:
             raise InvalidState("This phone has no account that could be registered.")
         await self._wait_all(timeout)
-        registration = self.accounts[0].registration
+        registration = first.registration
         assert registration is not None
         return registration
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from flexosip.errors import CallEnded
@@ -105,6 +106,7 @@ class FakePhone:
     running: bool = False
     addresses: tuple[str, ...] = ("udp:192.0.2.17:5060",)
     registration_error: Exception | None = None
+    accounts: tuple[Any, ...] = (SimpleNamespace(register=True),)
     _handler: Callable[[Any], Awaitable[Any]] | None = None
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flexosip.apps.bell import AccountSettings, BellConfig, Destination, TriggerSettings, find_config, load_config
+from flexosip.apps.bell.bell import create_phone
 from flexosip.apps.bell.config import PROMPT_NAMES, search_places
 from flexosip.errors import ConfigurationError
 
@@ -285,3 +286,32 @@ def test_the_search_order_is_etc_user_working_folder_then_the_inis(tmp_path: Pat
 def test_without_any_settings_the_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no bell\.toml and no cowbell\.ini\. Looked for .*etc/flexosip/bell\.toml"):
         find_config(search_places(tmp_path, tmp_path, tmp_path))
+
+
+PROFILED = """\
+[account]
+profile = "fritzbox"
+aor = "bell"
+password = "geheim"
+[[destination]]
+target = "**9"
+[[trigger]]
+kind = "stdin"
+"""
+
+
+def test_a_profile_makes_the_bells_phone(tmp_path: Path) -> None:
+    config = load(tmp_path, PROFILED)
+    assert (config.account.profile, config.account.aor) == ("fritzbox", "bell")
+    phone = create_phone(config)
+    (account,) = phone.accounts
+    assert str(account.aor) == "sip:bell@fritz.box"
+    assert (account.expires, account.server_rules.everybody, phone.reach.keep_alive) == (300, "**9", "none")
+    reached = create_phone(load(tmp_path, PROFILED.replace('"bell"', '"bell"\nhost = "192.168.178.1"\nkeep_alive = "crlf"')))
+    assert str(reached.accounts[0].aor) == "sip:bell@192.168.178.1"
+    assert reached.reach.keep_alive == "crlf"
+
+
+def test_a_profile_that_nobody_knows_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"bell\.toml:2: account\.profile: There is no profile 'fritz'"):
+        load(tmp_path, PROFILED.replace("fritzbox", "fritz"))

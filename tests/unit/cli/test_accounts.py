@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flexosip import Phone
 from flexosip.cli.accounts import AccountOptions, add_account_options, config_places, create_phone, resolve_account
 from flexosip.errors import ConfigurationError
 
@@ -160,3 +161,67 @@ def test_a_reach_that_makes_no_sense_is_named_with_its_line(tmp_path: Path, line
     file.write_text(text)
     with pytest.raises(ConfigurationError, match="config.toml:3: account.home." + line.split()[0]):
         resolve("--account", "home", files={file: text})
+
+
+PROFILED = """\
+[account.box]
+profile = "fritzbox"
+aor = "bell"
+password = "geheim"
+host = "192.168.178.1"
+
+[account.trunk]
+profile = "mine.toml"
+aor = "alice"
+keep_alive = "none"
+"""
+MINE = 'title = "Mine"\ndomain = "tel.example"\n[account]\nregister = false\n[reach]\nkeep_alive = "crlf"\nkeep_alive_interval = 15\n'
+
+
+def test_a_profile_in_the_file_makes_the_account(tmp_path: Path) -> None:
+    files = {tmp_path / "config.toml": PROFILED, tmp_path / "mine.toml": MINE}
+    options = argparse.Namespace()
+    parser = argparse.ArgumentParser()
+    add_account_options(parser)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+
+    def phone(*words: str) -> Phone:
+        return create_phone(resolve_account(parser.parse_args(words, options), [tmp_path / "config.toml"]))
+
+    box = phone("--account", "box", "--codec", "PCMU")
+    assert str(box.accounts[0].aor) == "sip:bell@192.168.178.1"
+    assert (box.accounts[0].expires, box.accounts[0].transport) == (300, "udp")
+    assert box.accounts[0].server_rules.everybody == "**9"
+    assert [item.name for item in box.formats] == ["PCMU"]
+    trunk = phone("--account", "trunk")
+    assert str(trunk.accounts[0].aor) == "sip:alice@tel.example"
+    assert trunk.accounts[0].register is False
+    # What is told of reach stands beside what the profile says, key by key.
+    assert (trunk.reach.keep_alive, trunk.reach.keep_alive_interval) == ("none", 15)
+
+
+def test_a_profile_by_flag_takes_the_account_for_the_user() -> None:
+    phone = create_phone(resolve("--profile", "fritzbox", "--account", "bell", "--transport", "tcp"))
+    assert str(phone.accounts[0].aor) == "sip:bell@fritz.box"
+    assert phone.accounts[0].transport == "tcp"
+    phone = create_phone(resolve("--profile", "asterisk", "--account", "alice@192.168.1.10"))
+    assert str(phone.accounts[0].aor) == "sip:alice@192.168.1.10"
+    with pytest.raises(ConfigurationError, match="give --account USER"):
+        resolve("--profile", "fritzbox")
+    with pytest.raises(ConfigurationError, match="There is no profile 'fritz'"):
+        create_phone(resolve("--profile", "fritz", "--account", "bell"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ('profile = "fritz"', r"config\.toml:3: account\.a\.profile: There is no profile 'fritz'"),
+        ('profile = "absent.toml"', r"config\.toml:3: account\.a\.profile: .*absent\.toml: the profile cannot be read"),
+        ('profile = "asterisk"', r"config\.toml:3: account\.a\.profile: .* needs the host of your own server"),
+        ('host = "192.168.178.1"', r"config\.toml:3: account\.a\.host: goes with a profile"),
+    ],
+)
+def test_a_profile_that_makes_no_sense_is_named_with_its_line(tmp_path: Path, lines: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        resolve("--account", "a", files={tmp_path / "config.toml": f'[account.a]\naor = "bell"\n{lines}\n'})

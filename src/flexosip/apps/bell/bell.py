@@ -13,6 +13,7 @@ from flexosip.apps.bell.config import BellConfig
 from flexosip.apps.bell.state import Announcement, BellState, ModeChanged, Swallowed, Triggered, TriggerPending
 from flexosip.apps.bell.store import Store, default_store_path
 from flexosip.apps.bell.triggers import Trigger, TriggerUnavailable, create_trigger
+from flexosip.apps.profile_settings import profile_reach
 from flexosip.apps.reach_settings import reach_of
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, MediaError, MissingExtra
 
@@ -59,7 +60,12 @@ def create_phone(config: BellConfig, **options: Any) -> Phone:
         settings["reach"] = reach_of(account.reach)
     if account.codecs:
         settings["codecs"] = account.codecs
-    return Phone(**{**settings, **options})
+    if account.profile is None or account.aor is None:
+        return Phone(**{**settings, **options})
+    if account.reach:
+        settings["reach"] = profile_reach(account.profile, account.reach)
+    whole = {**settings, "host": account.host, **options}
+    return Phone.profile(account.profile, whole.pop("aor"), whole.pop("password"), **whole)
 
 
 class Bell:
@@ -128,7 +134,7 @@ class Bell:
                 transport, _, address = listener.partition(":")
                 self._report("listening", address=address, transport=transport)
             self._settle()
-            if self.config.account.aor is not None:
+            if self.config.account.aor is not None and any(account.register for account in self.phone.accounts):
                 await self._registered()
         except BaseException:
             await self.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flexosip.apps.profile_settings import PROFILE_KEYS, profile_of
 from flexosip.apps.reach_settings import REACH_KEYS, reach_settings
 from flexosip.apps.settings import IniFile, Table, read_settings_text, read_toml
 from flexosip.errors import ConfigurationError
@@ -22,7 +23,7 @@ _PROMPTS = Path(__file__).parent / "prompts"
 _SECTIONS = ("account", "destination", "trigger", "access", "timing", "prompts")
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "registrar", "proxy", "auth_user", "realm", "transport", "display_name", "listen", "codecs",
-    "tls_ca", "tls_certificate", "tls_key", *REACH_KEYS,
+    "tls_ca", "tls_certificate", "tls_key", *PROFILE_KEYS, *REACH_KEYS,
 )  # fmt: skip
 _TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 _DEFAULT_DURATION = 20.0
@@ -54,6 +55,10 @@ class AccountSettings:
     tls_key: str | None = None
     reach: tuple[tuple[str, Any], ...] = ()
     """Arguments of `flexosip.Reach`."""
+    profile: str | None = None
+    """Name or path of a `flexosip.Profile`; `aor` may then be the user alone."""
+    host: str | None = None
+    """The server's host, in place of the profile's domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,8 @@ def _account(table: Table | None) -> AccountSettings:
     aor = table.text("aor")
     if aor is None:
         raise table.error(None, 'the address is missing: write, for example, aor = "sip:bell@fritz.box".')
-    if "@" not in aor:
+    profile = profile_of(table)
+    if "@" not in aor and profile is None:
         raise table.error("aor", f"{aor!r} is not an address like sip:bell@fritz.box.")
     password = table.text("password", secret=True)
     password_file = table.text("password_file")
@@ -222,6 +228,8 @@ def _account(table: Table | None) -> AccountSettings:
         tls_certificate=table.file_path("tls_certificate"),
         tls_key=table.file_path("tls_key"),
         reach=reach_settings(table),
+        profile=profile,
+        host=table.text("host"),
     )
 
 
