@@ -196,7 +196,9 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
         account = accounts[name] if name is not None else AccountOptions()
     changes: dict[str, Any] = {
         key: value
-        for key in ("profile", "auth_user", "registrar", "proxy", "transport", "tls_ca", "tls_certificate", "tls_key", "display_name", "caller_id")
+        for key in (
+            "profile", "auth_user", "registrar", "proxy", "transport", "tls_ca", "tls_certificate", "tls_key", "display_name", "caller_id",
+        )
         if (value := getattr(options, key, None)) is not None
     }
     if options.listen:

@@ -145,8 +145,10 @@ class Profile:
             result["reach"] = Reach(**self.reach)
         if password is None and self.guest is not None:
             result["auth_user"], password = self.guest, ""
-        # None means "not told", as everywhere; what can be switched off by None stays what the profile says.
-        result.update({name: value for name, value in settings.items() if value is not None or name in ("session_expires", "max_calls")})
+        for name, value in settings.items():
+            # What the profile tells stays where None says nothing; it says "none" where it is a value.
+            if value is not None or name not in result or name in ("session_expires", "max_calls"):
+                result[name] = value
         return {"aor": self._address(user, host), "password": password, **result}
 
     def _address(self, user: str, host: str | None) -> str:

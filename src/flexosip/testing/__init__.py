@@ -16,6 +16,7 @@ capture.py      SIP read back from a pcap file
 load.py         many calls, and a report
 replay.py       a recorded call again
 recognition.py  is this prompt in what was heard
+providers       FakeFritzBox, FakeTelekom, FakeTwilioTrunk: servers with the habits of real ones
 
 Only `plugin.py` needs pytest. Names are imported when they are first used.
 """
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
     from flexosip.testing.phones import Expectation as Expectation
     from flexosip.testing.phones import TestCall as TestCall
     from flexosip.testing.phones import TestPhone as TestPhone
+    from flexosip.testing.providers.fritzbox import FakeFritzBox as FakeFritzBox
+    from flexosip.testing.providers.fritzbox import Handset as Handset
+    from flexosip.testing.providers.server import FakeServer as FakeServer
+    from flexosip.testing.providers.telekom import FakeTelekom as FakeTelekom
+    from flexosip.testing.providers.twilio import FakeTwilioTrunk as FakeTwilioTrunk
     from flexosip.testing.recognition import Found as Found
     from flexosip.testing.recognition import Prompt as Prompt
     from flexosip.testing.replay import Replay as Replay
@@ -50,6 +56,7 @@ _HOMES = {
     "hearing": ("Ear", "Stretch"),
     "peer": ("RawPeer", "RawSound", "sdp"),
     "phones": ("Expectation", "TestCall", "TestPhone"),
+    "providers": ("FakeFritzBox", "FakeServer", "FakeTelekom", "FakeTwilioTrunk", "Handset"),
     "recognition": ("Found", "Prompt"),
     "replay": ("Replay",),
     "stage": ("Leftovers", "Stage", "left_of", "settle"),

@@ -83,10 +83,11 @@ def test_what_is_told_wins_over_the_profile() -> None:
     assert phone.reach.outbound is True
 
 
-def test_none_means_what_the_profile_says() -> None:
-    phone = Phone.fritzbox("bell", "secret", transport=None, codecs=None, reach=None)
+def test_none_means_what_the_profile_says_where_it_says_something() -> None:
+    phone = Phone.fritzbox("bell", "secret", transport=None, codecs=None, reach=None, media_timeout=None, session_expires=None)
     assert phone.accounts[0].transport == "udp"
     assert phone.reach.keep_alive == "none"
+    assert (phone.media_timeout, phone.rules.session_expires) == (None, None)
 
 
 def test_the_user_may_be_a_whole_address() -> None:
