@@ -61,6 +61,14 @@ class Table:
         return f"sip:x@{address}{parameter}"
 
     async def __aenter__(self) -> Table:
+        try:
+            await self._set()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _set(self) -> None:
         for one in (self.pbx, self.phone, self.third, self.other):
             if one is not None:
                 await self._stack.enter_async_context(one)
@@ -82,8 +90,6 @@ class Table:
             call.record(self.folder / "third.wav", side="in")
             call.play(Tone(OUR_HZ))
             await call.wait_ended()
-
-        return self
 
     async def __aexit__(self, *details: Any) -> None:
         await self._stack.aclose()
