@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Feature", "Rfc", "Table", "functions_of", "load", "render"]
+__all__ = ["Fault", "Feature", "Rfc", "Table", "functions_of", "load", "render"]
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs" / "features.toml"
@@ -47,10 +47,24 @@ class Rfc:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong, or an attack, and what shows that it is borne."""
+
+    id: str
+    """`F1` and so on what goes wrong by itself, `D1` and so on what somebody does"""
+    name: str
+    tests: tuple[str, ...]
+    """`path::function` each, from the project's root"""
+    note: str
+    """what is not borne, or not shown"""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """docs/features.toml."""
 
     areas: tuple[tuple[str, tuple[Feature, ...]], ...]
+    faults: tuple[Fault, ...]
     rfcs: tuple[Rfc, ...]
 
     @property
@@ -68,7 +82,8 @@ def load(path: Path = TABLE) -> Table:
     """
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     areas = tuple((str(area["title"]), tuple(_feature(row) for row in area["feature"])) for area in data["area"])
-    return Table(areas, tuple(Rfc(rfc["number"], rfc["title"]) for rfc in data["rfc"]))
+    faults = tuple(Fault(row["id"], row["name"], tuple(row["tests"]), row.get("note", "")) for row in data["fault"])
+    return Table(areas, faults, tuple(Rfc(rfc["number"], rfc["title"]) for rfc in data["rfc"]))
 
 
 def _feature(row: dict[str, object]) -> Feature:
@@ -123,6 +138,10 @@ def render(table: Table) -> str:
             tests = "<br>".join(_sentence(test) for test in feature.tests)
             state = feature.status if not feature.note else f"{feature.status}: {feature.note}"
             lines.append(f"| {feature.row} | {feature.name} | {rfcs} | {state} | {tests} |")
+    lines += ["", "## Faults and attacks", "", "| | What happens | Shown by |", "|---|---|---|"]
+    for fault in table.faults:
+        tests = "<br>".join(_sentence(test) for test in fault.tests)
+        lines.append(f"| {fault.id} | {fault.name} | {tests}{f'<br>Not: {fault.note}' if fault.note else ''} |")
     lines += ["", "## RFCs", "", "| RFC | Title | Rows that work | in part | missing |", "|---|---|---|---|---|"]
     for rfc in sorted(table.rfcs, key=lambda rfc: rfc.number):
         rows = {

@@ -32,9 +32,18 @@ def test_every_row_of_the_signalling_areas_is_there_once() -> None:
     assert found == {title: list(rows) for title, rows in AREAS.items()}
 
 
-@pytest.mark.parametrize("feature", list(TABLE.features), ids=lambda feature: f"row{feature.row}")
-def test_the_tests_of_a_row_exist(feature: object) -> None:
-    for test in feature.tests:  # type: ignore[attr-defined]
+ROWS = {f"row{feature.row}": feature.tests for feature in TABLE.features} | {fault.id: fault.tests for fault in TABLE.faults}
+FAULTS = [f"F{number}" for number in range(1, 25) if number != 23] + [f"D{number}" for number in range(1, 15)]
+
+
+def test_every_fault_and_attack_is_there_once_and_has_a_test() -> None:
+    assert [fault.id for fault in TABLE.faults] == FAULTS
+    assert [fault.id for fault in TABLE.faults if not fault.tests] == []
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_tests_of_a_row_exist(row: str) -> None:
+    for test in ROWS[row]:
         path, separator, name = test.partition("::")
         assert separator, f"{test}: name a function of the file"
         assert (ROOT / path).is_file(), f"{path} does not exist"
@@ -52,6 +61,8 @@ def test_the_page_is_what_the_table_says() -> None:
 
 def test_a_row_without_a_test_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "features.toml"
-    table.write_text('rfc = []\n[[area]]\ntitle = "x"\n[[area.feature]]\nrow = 1\nname = "y"\nstatus = "works"\n', encoding="utf-8")
+    table.write_text(
+        'rfc = []\nfault = []\n[[area]]\ntitle = "x"\n[[area.feature]]\nrow = 1\nname = "y"\nstatus = "works"\n', encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="names the tests"):
         status_page.load(table)
