@@ -26,7 +26,7 @@ def test_every_entry_has_a_cause_and_a_remedy_in_whole_sentences(key: str) -> No
     assert advice.cause or key.startswith("error ")
     for text in filter(None, (advice.cause, advice.remedy)):
         assert text == text.strip() and text[0] in "{" + text[0].upper()
-        assert text.endswith((".", "?", "]'", "]'.", ")", "FINDINGS")) and "  " not in text, text
+        assert text.endswith((".", "?", "]'")) and "  " not in text, text
         assert len(text) <= 320
 
 
@@ -129,3 +129,20 @@ def test_no_error_of_network_or_tls_has_words_of_its_own() -> None:
 def test_an_unknown_key_is_an_error() -> None:
     with pytest.raises(KeyError):
         advice_for("network of dreams")
+
+
+def findings_table() -> str:
+    """The catalogue as it stands in docs/doctor.md."""
+    from flexosip.advice.findings import FINDINGS
+
+    lines = ["| id | level | means | do |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | {kind.level} | {kind.advice.cause} | {kind.advice.remedy} |" for name, kind in FINDINGS.items()]
+    return "\n".join(lines)
+
+
+def test_the_page_has_the_whole_catalogue() -> None:
+    """On a difference put the output of `findings_table()` below the comment in docs/doctor.md."""
+    from pathlib import Path
+
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    assert page.partition("test_advice.py -->\n\n")[2].strip() == findings_table()

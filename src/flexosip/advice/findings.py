@@ -112,9 +112,6 @@ FINDINGS: Final[dict[str, FindingKind]] = {
     "server.refused": _problem(
         "network", "The server's machine is there and turns us away.", "Check the port behind the host, and that the SIP server runs."
     ),
-    "server.unreachable": _problem(
-        "network", "Nothing could be sent there at all.", "Look at this machine's firewall and at the transport of the account."
-    ),
     "server.other-transport": _problem(
         "network", "Something on the way drops this transport, or the server does not speak it.", "Use --transport {transport}."
     ),
@@ -222,7 +219,7 @@ FINDINGS: Final[dict[str, FindingKind]] = {
         "Compare the user name with Telephony, Telephony Devices on the box; if it is right, wait ten minutes.",
     ),
     "register.network": _problem("network", "The registrar cannot be reached.", "Look at the network findings above."),
-    "register.variant": _problem("credentials", "The account is written in another way than the server wants it.", "Write: {setting}"),
+    "register.variant": _problem("credentials", "The account is written in another way than the server wants.", "Write it so: {setting}."),
     "register.stopped": _warning(
         "credentials", "More wrong tries could lock the account.", "Correct the password first, then run this again in half an hour."
     ),
@@ -239,7 +236,7 @@ FINDINGS: Final[dict[str, FindingKind]] = {
     "call.credentials": _problem("credentials", "Calls want other credentials than registering.", "Give those of the trunk as auth_user."),
     "call.media": _problem("media", "The two sides have no codec in common.", "Take the codec that the other side names: --codec NAME."),
     "call.refused": _problem("rejected", "The test call was not let through.", "Try a target of your own account first."),
-    "call.failed": _problem("network", "The test call broke off.", "Run it again with -vv."),
+    "call.failed": _problem("network", "The test call came to nothing.", "Run it again with -vv."),
     "call.no-sound": _problem(
         "media",
         "The other side's sound does not get to us: a firewall drops UDP, or it was sent to a wrong address.",

@@ -16,7 +16,7 @@ from flexosip.errors import ConfigurationError
 if TYPE_CHECKING:
     from flexosip import Phone
 
-__all__ = ["AccountOptions", "add_account_options", "config_places", "create_phone", "load_accounts", "resolve_account"]
+__all__ = ["AccountOptions", "add_account_options", "config_places", "create_phone", "load_accounts", "phone_settings", "resolve_account"]
 
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 IDENTITY_POLICIES = ("from", "ppi", "pai", "rpid", "diversion")
@@ -225,6 +225,23 @@ def create_phone(account: AccountOptions, **settings: Any) -> Phone:
     """The phone for an account; `settings` go to `Phone` where the account says nothing."""
     from flexosip import Phone
 
+    told = {**settings, **_told(account)}
+    if account.profile is None:
+        return Phone(**told)
+    return Phone.profile(account.profile, told.pop("aor"), told.pop("password"), host=account.host, **told)
+
+
+def phone_settings(account: AccountOptions) -> dict[str, Any]:
+    """The arguments of `Phone` that an account stands for, those of its profile among them."""
+    told = _told(account)
+    if account.profile is None:
+        return told
+    from flexosip.phone.profile import phone_arguments
+
+    return phone_arguments(account.profile, told.pop("aor"), told.pop("password"), host=account.host, **told)
+
+
+def _told(account: AccountOptions) -> dict[str, Any]:
     told: dict[str, Any] = {
         "aor": account.aor,
         "password": account.password,
@@ -248,9 +265,6 @@ def create_phone(account: AccountOptions, **settings: Any) -> Phone:
         told["reach"] = reach_of(account.reach)
     if account.identity_policy is not None:
         told["identity_policy"] = account.identity_policy
-    if account.profile is None:
-        return Phone(**{**settings, **told})
-    if account.reach:
+    if account.profile is not None and account.reach:
         told["reach"] = profile_reach(account.profile, account.reach)
-    whole = {**settings, **told, "host": account.host}
-    return Phone.profile(account.profile, whole.pop("aor"), whole.pop("password"), **whole)
+    return told

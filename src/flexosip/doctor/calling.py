@@ -77,7 +77,8 @@ async def check_call(patient: Patient, target: str, *, register: bool) -> None:
             statistics = call.statistics()
             codec = call.codec
     except (CallFailed, AuthenticationError) as error:
-        _tell_failure(patient, target, error)
+        rang = any(message.direction == "in" and message.data.startswith(b"SIP/2.0 18") for message in tap)
+        _tell_failure(patient, target, error, rang)
         return
     except FlexosipError as error:
         patient.findings.add("call.failed", str(error), Advice("", error.advice), target=target)
@@ -113,7 +114,10 @@ async def _listen(call: Call) -> float:
     return loudest
 
 
-def _tell_failure(patient: Patient, target: str, error: CallFailed | AuthenticationError) -> None:
+def _tell_failure(patient: Patient, target: str, error: CallFailed | AuthenticationError, rang: bool) -> None:
+    if isinstance(error, NoAnswer) and not rang:
+        patient.findings.add("call.failed", f"The call to {target} got no answer in {_RING:.0f} s, not even that it rings.", target=target)
+        return
     if isinstance(error, NoAnswer):
         patient.findings.add("call.no-answer", f"{target} rang for {_RING:.0f} s and nobody answered.", target=target)
         return

@@ -85,12 +85,14 @@ def _contact_signs(request: Request, response: Response) -> Iterator[tuple[str, 
         ours, theirs = request.contacts, response.contacts
     except SipParseError:
         return
-    for own in ours:
-        for echoed in theirs:
-            if not isinstance(own.uri, SipUri) or not isinstance(echoed.uri, SipUri) or own.uri.user != echoed.uri.user:
-                continue
-            if (own.uri.host, own.uri.port) != (echoed.uri.host, echoed.uri.port):
-                yield "alg.contact", f"Our Contact {own.uri.host_port} stands at the registrar as {echoed.uri.host_port}."
+    own = [contact.uri for contact in ours if isinstance(contact.uri, SipUri)]
+    known = {(uri.user, uri.host_port) for uri in own}
+    echoed = [contact.uri for contact in theirs if isinstance(contact.uri, SipUri)]
+    for uri in echoed:
+        # with an old Contact that is taken away there are two of ours in one request
+        mine = next((each for each in own if each.user == uri.user), None)
+        if mine is not None and (uri.user, uri.host_port) not in known:
+            yield "alg.contact", f"Our Contact {mine.host_port} stands at the registrar as {uri.host_port}."
 
 
 def _request(sent: WireMessage) -> Request | None:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from flexosip.doctor.patient import Patient
     from flexosip.doctor.server import Transports
     from flexosip.observe.trace import WireMessage
+    from flexosip.phone.account import Account
     from flexosip.sip.message import Response
+    from flexosip.sip.registration import RegistrationEvent
 
 __all__ = ["check_registration"]
 
@@ -90,8 +92,15 @@ async def _try(patient: Patient, changes: dict[str, Any], patience: float) -> _T
     phone = patient.phone(**changes)
     tap: list[WireMessage] = []
     phone.on_wire(tap.append)
+    responses: list[Response] = []
     error: FlexosipError | None = None
-    expires, response = 0.0, None
+    expires = 0.0
+
+    def note(_: Account, event: RegistrationEvent) -> None:
+        if event.response is not None:
+            responses.append(event.response)
+
+    phone.on_registration(note)
     try:
         await phone.start(timeout=patience)
         registration = await phone.wait_registered(1.0)
@@ -99,9 +108,9 @@ async def _try(patient: Patient, changes: dict[str, Any], patience: float) -> _T
     except FlexosipError as failure:
         error = failure
     finally:
-        event = phone.accounts[0].event
-        response = event.response if event is not None else None
         await phone.close()
+    # the first tells how it went; what comes later belongs to the end
+    response = responses[0] if responses else None
     status = response.status if response is not None else 200 if error is None else 0
     return _Try(error, status, _refused(tap), expires, tuple(tap), response)
 
@@ -172,7 +181,7 @@ def _variants(patient: Patient, transports: Transports, first: _Try) -> Iterator
     user, host = account.aor.unescaped_user or "", account.aor.host
     auth_user: str | None = settings.get("auth_user")
     silent = isinstance(first.error, ServerUnreachable)
-    if silent or first.status in (405, 408, 501):
+    if silent or first.status in (0, 405, 408, 501):
         # registering is what failed: another transport whose OPTIONS was answered comes first
         names = [*transports.others, *(name for name in ("tcp", "udp") if name not in transports.others)]
         for name in names:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flexosip.advice import Advice
 from flexosip.doctor.echo import check_echo
 from flexosip.doctor.patient import Answer, ask, over
-from flexosip.errors import CertificateError, FlexosipError, NetworkError
+from flexosip.errors import CertificateError, FlexosipError
 from flexosip.net.opening import Destination, open_connection
 from flexosip.net.tls import TlsContexts
 from flexosip.net.tls_stream import TlsStream
@@ -98,10 +98,8 @@ def _judge_own(patient: Patient, transports: Transports, answer: Answer) -> None
             "server.other-transport", f"{where} is silent by {name.upper()}, and answers by {other.upper()}.", words={"transport": other},
             **details,
         )  # fmt: skip
-    elif answer.error is not None and (answer.error.__class__ is NetworkError or not answer.sent):
-        findings.add("server.unreachable", str(answer.error), **details)
-    elif answer.error is not None:
-        findings.add("server.refused", str(answer.error), **details)
+    elif isinstance(answer.error, FlexosipError):
+        findings.add("server.refused", str(answer.error), Advice("", answer.error.advice), **details)
     else:
         findings.add("server.silent", f"{where} gives no answer by {name.upper()} in {answer.seconds:.0f} s.", **details)
 

@@ -29,7 +29,6 @@ _CLOCK_TOLERANCE = 60.0
 _SLOW_LOOKUP = 1.0
 _SERVICE_PATIENCE = 3.0
 _LINK_ONLY = ("local", "localhost", "invalid")
-_DOCKER = ipaddress.ip_network("172.17.0.0/16")
 _VPN = ("tun", "tap", "wg", "ppp", "utun", "tailscale", "zt", "ipsec")
 _BRIDGES = ("docker", "br-", "veth", "cni", "podman", "virbr", "lxc")
 
@@ -151,9 +150,9 @@ def check_route(patient: Patient, server: str) -> str | None:
     before = len(findings.all)
     if name.startswith(_VPN):
         findings.add("route.vpn", f"Packets to {server} leave from {own}{through}, through a VPN.", own=own, interface=name)
-    elif machine.surroundings == "container" and _is_bridge(own):
+    elif machine.surroundings == "container" and is_house_name(own):
         findings.add("route.container", f"This is a container: its address {own} is known on its host only.", own=own)
-    elif machine.surroundings == "wsl" and ipaddress.ip_address(own.partition("%")[0]).is_private:
+    elif machine.surroundings == "wsl" and is_house_name(own):
         findings.add("route.wsl", f"This is Linux under Windows, behind an address translation of its own ({own}).", own=own)
     elif name.startswith(_BRIDGES):
         findings.add("route.bridge", f"Packets to {server} leave into a bridge of containers or virtual machines{through}.", own=own)
@@ -166,17 +165,12 @@ def check_route(patient: Patient, server: str) -> str | None:
     return own
 
 
-def _is_bridge(own: str) -> bool:
-    address = ipaddress.ip_address(own.partition("%")[0])
-    return address.version == 4 and (address in _DOCKER or address.is_private)
-
-
 def _other_house(own: str, server: str) -> bool:
     """Both private, and not even the first half is the same: most houses have one /24."""
     ours, theirs = (ipaddress.ip_address(ip.partition("%")[0]) for ip in (own, server))
     if ours.version != 4 or theirs.version != 4 or ours.is_loopback or theirs.is_loopback:
         return False
-    return ours.is_private and theirs.is_private and int(ours) >> 16 != int(theirs) >> 16
+    return is_house_name(own) and is_house_name(server) and int(ours) >> 16 != int(theirs) >> 16
 
 
 # -- ports ----------------------------------------------------------------------------------------------------------------
