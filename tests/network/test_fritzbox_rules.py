@@ -280,6 +280,7 @@ def test_plain_digits_are_no_phone_of_the_house_183_and_then_480(house: House) -
             with pytest.raises(Unavailable) as refused:
                 await phone.call("610")
             assert refused.value.status == 480
+            assert "(**620)" in refused.value.explain()
             assert not box.handsets["610"].rang
 
     house.play(story())

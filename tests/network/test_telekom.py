@@ -113,9 +113,7 @@ def test_a_registration_that_is_too_short_is_asked_for_again_as_long_as_the_423_
             statuses = [message.data.split()[1] for message in provider.stage.messages if message.data.startswith(b"SIP/2.0")]
             assert b"423" in statuses
             assert NUMBER in server.contacts
-            lengths = [
-                int(request.contacts[0].parameter("expires") or request.expires or 0) for request in server.requests("REGISTER")
-            ]
+            lengths = [int(request.contacts[0].parameter("expires") or request.expires or 0) for request in server.requests("REGISTER")]
             assert (lengths[0], lengths[-1]) == (300, 600)
 
     provider.stage.play(story())

@@ -41,9 +41,7 @@ class ProfileVerbs:
         return Profile.names()
 
     @classmethod
-    def fritzbox(
-        cls: type[P], user: str, password: str | Credentials | None = None, *, host: str = "fritz.box", **settings: Any
-    ) -> P:
+    def fritzbox(cls: type[P], user: str, password: str | Credentials | None = None, *, host: str = "fritz.box", **settings: Any) -> P:
         """A phone of a FRITZ!Box: user name and password of a telephony device that was added there as "telephone (LAN/WLAN)"."""
         return cls.profile("fritzbox", user, password, host=host, **settings)
 

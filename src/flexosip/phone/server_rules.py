@@ -117,4 +117,3 @@ class ServerRules:
         if country is not None and international.startswith(country):
             return f"0{international[len(country) :]}"
         return f"00{international}"
-

@@ -197,7 +197,7 @@ def test_a_mistake_is_told_with_file_and_key(mistake: str, tmp_path: Path) -> No
 def test_a_file_that_is_not_there_or_no_text_or_endless(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Profile.find(tmp_path / "absent.toml")
-    (tmp_path / "binary.toml").write_bytes(b"title = \"\xff\"")
+    (tmp_path / "binary.toml").write_bytes(b'title = "\xff"')
     with pytest.raises(ConfigurationError, match="not TOML"):
         Profile.find(tmp_path / "binary.toml")
     write(tmp_path / "long.toml", "#" * 200_000)
