@@ -157,3 +157,19 @@ def test_presence_that_is_not_renewed_is_forgotten_and_foreign_or_broken_presenc
         assert (await send(alice, request, route)).status == 403
 
     run(story)
+
+
+def test_presence_with_words_that_nobody_knows_is_told_without_them() -> None:
+    body = """<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:d="urn:ietf:params:xml:ns:pidf:data-model"
+        xmlns:r="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:bob@house"><tuple id="t"><status><basic>open</basic></status></tuple>
+        <d:person id="p"><r:activities><r:größe/><r:busy/></r:activities></d:person></presence>"""
+
+    async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
+        async with alice.subscribe("bob", "presence") as presence:
+            await presence.__anext__()
+            route = route_to(bob, "bob", None)
+            request = new_outside_request(bob, "PUBLISH", route, (("Event", "presence"),), body.encode(), "application/pidf+xml")
+            assert (await send(bob, request, route)).status == 200
+            assert (await presence.__anext__()).parsed.activities == ("busy",)
+
+    run(story)

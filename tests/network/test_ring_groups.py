@@ -24,6 +24,7 @@ from flexosip import (
     NotFound,
     Phone,
 )
+from flexosip.phone.events import Answered
 from flexosip.phone.ring_group import stages_of
 from flexosip.sip.message import Request
 from tests.network.stage import RawPeer, World, sdp, settle
@@ -472,5 +473,33 @@ def test_no_answer_of_a_group_says_within_what_time() -> None:
             await cancelled(peer, invite, reason=None)
         with pytest.raises(NoAnswer, match="4 seconds"):
             await task
+
+    run(story)
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_given_up_in_the_moment_of_the_answer_nothing_stays_up(steps: int) -> None:
+    async def story(phone: Phone, peers: Peers) -> None:
+        answered = asyncio.Event()
+        phone.on_call_event(lambda call, event: answered.set() if isinstance(event, Answered) else None)
+        taken: list[Call] = []
+
+        async def ring() -> None:
+            taken.append(await phone.call([A, B]))
+
+        task = asyncio.create_task(ring())
+        invite, other = await peers.a.request("INVITE"), await peers.b.request("INVITE")
+        peers.b.answer(other, 180)
+        peers.a.answer(invite, 200, sdp(host="10.0.0.21"))
+        await answered.wait()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+        peers.b.answer(await peers.b.request("CANCEL"), 200)
+        peers.b.answer(other, 487)
+        for call in taken:
+            await call.hangup()
+        peers.a.answer(await peers.a.request("BYE"), 200)
 
     run(story)

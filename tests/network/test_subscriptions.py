@@ -10,10 +10,11 @@ import pytest
 from flexosip import AuthenticationError, ConfigurationError, InvalidState, NetworkError, Phone, PublicationFailed, SubscriptionFailed
 from flexosip.phone.notifiers import IncomingSubscription
 from flexosip.phone.subscriptions import Notification
+from flexosip.sip.dialog_info import DialogInfo
 from flexosip.sip.message import Request
 from flexosip.sip.message_summary import MessageCount, MessageSummary
 from flexosip.sip.presence import Presence
-from tests.network.stage import RawPeer, World
+from tests.network.stage import RawPeer, World, sdp
 
 SUMMARY = "Messages-Waiting: yes\r\nVoice-Message: 2/1 (0/0)\r\n"
 MWI_TYPE = "application/simple-message-summary"
@@ -186,6 +187,26 @@ def test_a_lamp_shows_the_calls_of_another_phone() -> None:
         assert notifier.subscribers == ()
 
     World().run(story)
+
+
+def test_a_lamp_shows_callers_whose_names_are_no_utf_8() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        phone.notifier("dialog")
+
+        @phone.on_call
+        async def ring(call: Any) -> None:
+            await call.ring()
+
+        peer.ask("SUBSCRIBE", call_id="lamp", headers=(("Event", "dialog"),))
+        peer.answer(await peer.request("NOTIFY"), 200)
+        peer.outgoing = lambda data: data.replace(b"From: <", b'From: "M\xfcller \\\x07" <')
+        peer.ask("INVITE", sdp())
+        shown = await peer.request("NOTIFY")
+        peer.outgoing = None
+        peer.answer(shown, 200)
+        assert DialogInfo.parse(shown.body).dialogs[0].remote_name == "M\ufffdller \ufffd"
+
+    World().run_with_peer(story)
 
 
 def test_who_may_watch_is_decided_by_the_program() -> None:

@@ -158,8 +158,11 @@ def place_again(phone: Phone, session: CallSession, target: Target) -> None:
     routes: tuple[NameAddr, ...] = ()
     if target.proxy is not None:
         hop, routes = target.proxy, (NameAddr(target.proxy.with_parameter("lr")),)
-        # A proxy that a stranger named sees no credentials, unless it is our own server.
-        ours = account is not None and (hop.host, hop.port) == (account.server.host, account.server.port)
+        # A proxy that a stranger named sees no credentials, unless it is our own server, and that is found our way: an maddr beside its
+        # name would lead anywhere.
+        ours = account is not None and (hop.host, hop.port) == (account.server.host, account.server.port) and not hop.has_parameter("maddr")
+        if account is not None and ours:
+            hop = account.server_for(target.uri)
     else:
         hop, ours = next_hop(phone, target.uri, account)
         if account is not None and ours:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flexosip.phone.events import CallState
 from flexosip.sip.dialog_info import DialogInfo, WatchedDialog
+from flexosip.sip.xml_body import xml_text
 
 if TYPE_CHECKING:
     from flexosip.phone.notifiers import IncomingSubscription
@@ -20,7 +21,7 @@ _STATES = {CallState.NEW: "trying", CallState.CALLING: "trying", CallState.RINGI
 def own_dialogs(phone: Phone, subscription: IncomingSubscription, version: int) -> bytes:
     """A full document of the calls that have not ended."""
     account = phone.accounts[0] if phone.accounts else None
-    entity = str(account.aor) if account is not None else str(subscription.target)
+    entity = xml_text(str(account.aor) if account is not None else str(subscription.target))
     dialogs = tuple(_watched(session) for session in phone._sessions if session.usage is not None and session.end is None)
     return bytes(DialogInfo(entity, version, True, dialogs))
 
@@ -34,14 +35,14 @@ def _watched(session: CallSession) -> WatchedDialog:
     outgoing = session.direction == "outgoing"
     ours, theirs = (request.from_, request.to) if outgoing else (request.to, request.from_)
     return WatchedDialog(
-        id=request.call_id,
+        id=xml_text(request.call_id),
         state=_STATES.get(session.state, "trying"),
         direction="initiator" if outgoing else "recipient",
-        call_id=request.call_id,
+        call_id=xml_text(request.call_id),
         local_tag=dialog.local_tag if dialog is not None else ours.tag,
         remote_tag=dialog.remote_tag if dialog is not None else theirs.tag,
-        local_uri=str(ours.uri),
-        remote_uri=str(theirs.uri),
-        remote_name=theirs.display_name or None,
-        remote_target=str(dialog.remote_target) if dialog is not None else None,
+        local_uri=xml_text(str(ours.uri)),
+        remote_uri=xml_text(str(theirs.uri)),
+        remote_name=xml_text(theirs.display_name) or None,
+        remote_target=xml_text(str(dialog.remote_target)) if dialog is not None else None,
     )

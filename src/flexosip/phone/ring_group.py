@@ -238,7 +238,13 @@ class RingGroup:
             for task in pending:
                 task.cancel()
             if pending:
-                await asyncio.wait(pending)
+                try:
+                    await asyncio.wait(pending)
+                except asyncio.CancelledError:
+                    if winner is not None:
+                        # Given up in the moment of the answer: nobody would ever hang this call up.
+                        winner.leave(())
+                    raise
         return winner
 
     async def _try(self, leg: _Leg) -> None:

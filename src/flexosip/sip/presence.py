@@ -93,7 +93,9 @@ class Presence:
         activities: list[str] = []
         for person in root.find_all("person", _DATA_MODEL):
             for group in person.find_all("activities", _RPID):
-                activities += [child.name for child in group.children if child.namespace == _RPID and child.name != "note"]
+                # What is no word of RPID's form is some extension that nobody here knows, and could not be written again.
+                words = (child.name for child in group.children if child.namespace == _RPID and child.name != "note")
+                activities += [word for word in words if _ACTIVITY.fullmatch(word)]
             note = note or person.find("note") or person.find("note", _RPID)
         return cls(entity, tuple(_parse_tuple(item) for item in tuples), note.text if note is not None else None, tuple(activities))
 

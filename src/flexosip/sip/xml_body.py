@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from flexosip.sip.grammar import SipParseError
 
-__all__ = ["Element", "parse_xml", "write_xml"]
+__all__ = ["Element", "parse_xml", "write_xml", "xml_text"]
 
 _MOST_OCTETS: Final = 65536
 _DEEPEST: Final = 32
@@ -123,6 +123,11 @@ def parse_xml(body: bytes) -> Element:
     if builder.root is None:
         raise SipParseError("Malformed XML")
     return builder.root
+
+
+def xml_text(text: str) -> str:
+    """`text` with U+FFFD for what cannot stand in XML: peers write octets that are no UTF-8, and escaped controls."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def write_xml(root: Element) -> bytes:

@@ -180,7 +180,10 @@ def test_305_takes_the_same_address_through_the_proxy() -> None:
     run(("<sip:10.0.0.9:5060>",), story, 305)
 
 
-def test_credentials_do_not_follow_to_a_strangers_host() -> None:
+@pytest.mark.parametrize(
+    ("status", "value"), [(302, "<sip:evil@10.0.0.66>"), (305, "<sip:10.0.0.66>"), (305, "<sip:10.0.0.9;maddr=10.0.0.66>")]
+)
+def test_credentials_do_not_follow_to_a_strangers_host(status: int, value: str) -> None:
     world = World()
 
     async def main(phone: Phone, server: RawPeer) -> None:
@@ -191,7 +194,7 @@ def test_credentials_do_not_follow_to_a_strangers_host() -> None:
         server.answer(invite, 401, headers=challenge)
         invite = await server.request("INVITE")
         assert "Authorization" in invite.headers
-        server.answer(invite, 302, headers=contact("<sip:evil@10.0.0.66>"))
+        server.answer(invite, status, headers=contact(value))
         foreign = await stranger.request("INVITE")
         assert "Authorization" not in foreign.headers and "Proxy-Authorization" not in foreign.headers
         assert "P-Preferred-Identity" not in foreign.headers

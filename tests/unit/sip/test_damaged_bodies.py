@@ -36,10 +36,21 @@ def text(parse: Callable[[str], Any]) -> Callable[[bytes], Any]:
     return read
 
 
+def again(kind: type[Any]) -> Callable[[bytes], Any]:
+    """What was read of a body can be told to others: it is written and read back."""
+
+    def read(body: bytes) -> None:
+        value = kind.parse(body)
+        assert kind.parse(bytes(value)) == value
+
+    return read
+
+
 CASES: dict[str, tuple[Callable[[bytes], Any], bytes]] = {
-    "summary": (MessageSummary.parse, bytes(MessageSummary(True, "sip:a@b", (("voice", MessageCount(1, 2, 3, 4)),)))),
+    "summary": (again(MessageSummary), bytes(MessageSummary(True, "sip:a@b", (("voice", MessageCount(1, 2, 3, 4)),)))),
     "dialogs": (read_table, bytes(DialogInfo("sip:a@b", 3, False, (CALL, CALL)))),
-    "presence": (Presence.parse, bytes(Presence.simple("sip:a@b", True, note="x & y", activity="away"))),
+    "told dialogs": (again(DialogInfo), bytes(DialogInfo("sip:a@b", 3, True, (CALL,)))),
+    "presence": (again(Presence), bytes(Presence.simple("sip:a@b", True, note="x & y", activity="away"))),
     "multipart": (
         lambda body: parse_multipart(body, 'multipart/mixed;boundary="b"'),
         b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b\r\n\r\nx\r\n--b--\r\n",
