@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from tests import corpus
 from tests.conformance.torture_on_the_wire.renderings import RENDERINGS
+from tests.fuzz.live_seeds import LIVE_SEEDS
 
 __all__ = ["mutations", "seeds"]
 
@@ -116,11 +117,14 @@ _WAYS: tuple[Callable[[bytearray, random.Random, bytes], None], ...] = (
 
 
 def mutations(count: int, seed: int) -> Iterator[bytes]:
-    """`count` damaged messages, the same for the same seed: one to four changes each, at most 64 KiB."""
+    """`count` damaged messages, the same for the same seed: one to four changes each, at most 64 KiB.
+
+    Every second one was a message of `live_seeds`, whose words are still to be filled in.
+    """
     chance = random.Random(seed)
     known = seeds()
-    for _ in range(count):
-        data = bytearray(chance.choice(known))
+    for number in range(count):
+        data = bytearray(chance.choice(LIVE_SEEDS if number % 2 else known))
         other = chance.choice(known)
         for _ in range(chance.choice((1, 1, 1, 2, 4))):
             if data:

@@ -49,16 +49,17 @@ class IncomingInvite(InviteUsage):
         """The INVITE transaction; None once it has a final response."""
         self.local_contact = core.contact_value(transaction.flow, request)
         self.dialog = dialog = Dialog.from_request(request, transaction.to_tag)
-        core.dialogs[dialog.id] = self
-        transaction.on_cancel = self._cancelled
-        transaction.on_failure = self._failed
         self.note_peer(request)
         self._held: Response | None = None
         self._provisionals: ReliableProvisionals | None = None
+        self._expiry: Timer | None = None
         if _wants_reliable(core.reliable_provisional, request):
             self._provisionals = ReliableProvisionals(core, transaction, self._unacknowledged)
-        self._expiry: Timer | None = None
         expires = request.expires
+        # Whatever of the INVITE cannot be read has been found by now: it leaves nothing behind.
+        core.dialogs[dialog.id] = self
+        transaction.on_cancel = self._cancelled
+        transaction.on_failure = self._failed
         if expires:
             # §13.3.1 item 1: the invitation itself may be limited in time.
             self._expiry = core.scheduler.call_later(float(expires), self._expired)

@@ -70,7 +70,8 @@ class Message:
         return values
 
     def _tokens(self, name: str, fold: Callable[[str], str]) -> set[str]:
-        return {fold(value) for value in self.headers.get_all(name)}
+        # Tokens know no quotes, so nothing can be wrong with the list itself; what is no token is one that nobody knows.
+        return {fold(value) for line in self.headers.get_lines(name) for part in line.split(",") if (value := part.strip(" \t"))}
 
     @property
     def via(self) -> Via:

@@ -6,7 +6,9 @@ import pytest
 
 from flexosip.sip.invite_server import IncomingInvite
 from flexosip.sip.message import Response
+from flexosip.sip.session_timer import SessionTimerSettings
 from tests.sip_agent import ANSWER, OFFER, Agent
+from tests.sip_wire import request
 
 WANTS = (("Supported", "100rel"),)
 NEEDS = (("Require", "100rel"),)
@@ -175,8 +177,6 @@ def test_a_cancel_in_between_ends_the_repetition() -> None:
     usage.provisional(183, body=ANSWER)
     usage.accept(None)
     agent.wire.take()
-    from tests.sip_wire import request
-
     agent.receive(request("CANCEL", cseq=1, branch="z9hG4bKpeer1"))
     assert agent.wire.lines() == ["200", "487"]
     agent.wire.advance(0.6)
@@ -212,8 +212,6 @@ def test_a_response_is_unreliable_where_nobody_wants_it_otherwise(policy: str, h
 
 def test_a_caller_that_cannot_is_refused_with_421_where_it_must() -> None:
     agent = Reliable("required")
-    from tests.sip_wire import request
-
     agent.receive(request("INVITE", body="v=0"))
     refusal = agent.wire.take_response(421)
     assert refusal.require == {"100rel"}
@@ -248,3 +246,32 @@ def test_a_bye_before_the_answer_ends_the_repetition() -> None:
     assert sorted(agent.wire.lines()) == ["200", "487"]
     agent.wire.advance(20)
     assert agent.wire.times("SIP/2.0 180") == [0]
+
+
+@pytest.mark.parametrize("policy", ["off", "supported", "required"])
+@pytest.mark.parametrize("header", [("Require", 'x, "100rel'), ("Session-Expires", '90;"'), ("Min-SE", "x")])
+def test_an_invite_whose_options_cannot_be_read_is_refused_and_leaves_nothing(policy: str, header: tuple[str, str]) -> None:
+    agent = Agent()
+    agent.core.reliable_provisional = policy
+    agent.core.session_timer = SessionTimerSettings()
+    agent.receive(request("INVITE", body="v=0", headers=(header,)))
+    assert agent.wire.take_response().status == 400
+    assert agent.core.dialogs == {}
+
+
+def test_a_list_of_what_the_caller_supports_that_is_no_list_supports_what_can_be_read() -> None:
+    agent = Reliable("supported")
+    agent.core.session_timer = SessionTimerSettings()
+    broken = (("Supported", '100rel, "timer'),)
+    usage = agent.called(headers=broken)
+    usage.provisional(180)
+    assert agent.wire.take_response(180).require == {"100rel"}
+    usage.accept(ANSWER)
+    assert agent.wire.take_response(200).require == set()
+    agent.receive(agent.in_dialog(usage, "ACK"))
+    agent.receive(agent.in_dialog(usage, "UPDATE", 2, headers=broken))
+    assert agent.wire.take_response().status == 200
+    agent.receive(agent.in_dialog(usage, "INVITE", 3, headers=broken))
+    agent.wire.take_response(100)
+    usage.answer_reinvite(agent.handler.reinvites[-1][1], 200, ANSWER)
+    agent.wire.take_response(200)
