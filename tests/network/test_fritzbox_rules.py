@@ -11,6 +11,7 @@ import pytest
 
 from flexosip import Call, Phone, Reach, Tone
 from flexosip.errors import AuthenticationError, Declined, FlexosipError, NoAnswer, ServerUnreachable, Unavailable
+from flexosip.phone.server_rules import ServerRules
 from flexosip.sip.message import Request
 from flexosip.sip.parser import parse_message
 from flexosip.sip.uri import SipUri
@@ -290,7 +291,7 @@ def test_the_star_is_never_escaped_and_the_hash_is_unless_told_otherwise(house: 
     async def story() -> None:
         async with house.box() as box, house.phone() as phone:
             for raw in (False, True):
-                phone.accounts[0].server_rules = type(phone.accounts[0].server_rules)(raw_hash=raw)
+                phone.accounts[0].server_rules = ServerRules(raw_hash=raw)
                 with pytest.raises(FlexosipError):
                     await phone.call("*31#**611", ring_timeout=1)
             lines = [request.start_line for request in box.requests("INVITE")]
@@ -456,6 +457,18 @@ def test_keys_come_by_info_where_telephone_event_is_not_in_the_answer(house: Hou
             await asyncio.sleep(0.5)
             assert pressed == ["5", "*"]
             await theirs.bye()
+
+    house.play(story())
+
+
+def test_a_profile_may_say_that_keys_go_by_info_though_telephone_event_was_agreed(house: House) -> None:
+    async def story() -> None:
+        rules = ServerRules(digits="info")
+        async with house.box() as box, house.phone(server_rules=rules) as phone, phone.call("**610") as call:
+            await call.send_digits("7")
+            assert [request.body for request in box.calls[0].requests if request.method == "INFO"] == [b"Signal=7\r\nDuration=100\r\n"]
+            await call.send_digits("8", via="rfc4733")
+            assert len(box.requests("INFO")) == 1
 
     house.play(story())
 

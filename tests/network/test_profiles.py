@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from flexosip import Call, Phone
+from flexosip import Call, CertificateError, Phone
 from flexosip.pbx import Pbx
+from flexosip.phone.server_rules import ServerRules
 from flexosip.simulation import VirtualClock, VirtualNetwork
 from flexosip.sip.message import Request, Response
-from flexosip.testing import FakeServer
+from flexosip.testing import FakeFritzBox, FakeServer, Handset
 from tests.certificates import Authority
 from tests.network.stage import RawPeer, sdp, settle
 
@@ -90,6 +91,41 @@ def test_a_contact_that_is_the_users_name_lets_no_stranger_in(clock: VirtualCloc
                 assert not phone.calls
             finally:
                 stranger.close()
+
+    clock.run(story())
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_certificate_names_the_service_domain_where_that_is_not_the_accounts(
+    told: bool, clock: VirtualClock, network: VirtualNetwork, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+
+    async def story() -> None:
+        network.name("example.org", SERVER)
+        place: dict[str, Any] = {"listen": (f"tls:{SERVER}:5061",), "network": network.host(SERVER), "clock": clock}
+        pbx = Pbx({"alice": "secret"}, realm="example.org", tls=authority.server("sbc.service.example"), **place)
+        rules = ServerRules(service_domain="sbc.service.example" if told else None)
+        settings: dict[str, Any] = {"transport": "tls", "tls_ca": authority.certificate, "server_rules": rules, "password": "secret"}
+        async with pbx:
+            phone = Phone("sip:alice@example.org", clock=clock, network=network.host("10.0.0.2"), **settings)
+            if told:
+                async with phone:
+                    assert pbx.bindings("alice")
+            else:
+                with pytest.raises(CertificateError, match=r"example\.org"):
+                    await phone.start()
+
+    clock.run(story())
+
+
+def test_a_pickup_code_of_the_profile_is_dialled_before_the_extension(clock: VirtualClock, network: VirtualNetwork) -> None:
+    async def story() -> None:
+        async with await FakeFritzBox.open(network.host(SERVER), users={"bell": "secret"}, handsets=[Handset("610", answers=1)]) as box:
+            settings: dict[str, Any] = {"host": SERVER, "clock": clock, "network": network.host("10.0.0.2")}
+            async with Phone.fritzbox("bell", "secret", server_rules=ServerRules(pickup_code="**"), **settings) as phone:
+                async with phone.pickup("610"):
+                    assert box.handsets["610"].rang
 
     clock.run(story())
 

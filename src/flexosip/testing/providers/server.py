@@ -150,6 +150,8 @@ class FakeServer:
         self.port = port
         self.received: list[Received] = []
         """All that came, in order."""
+        self.malformed: list[bytes] = []
+        """What came and was no SIP message."""
         self.calls: list[FakeCall] = []
         self.random = random_module.Random(5060)
         self._transports, self._tls = tuple(transports), tls
@@ -213,7 +215,11 @@ class FakeServer:
     def _receive(self, data: bytes, flow: Flow) -> None:
         if not self.listens_to(data, flow):
             return
-        message = parse_message(data)
+        try:
+            message = parse_message(data)
+        except SipParseError:
+            self.malformed.append(data)
+            return
         self.received.append(Received(self.host.time(), message, flow, len(data)))
         if isinstance(message, Response):
             self.on_response(message, flow)
