@@ -62,6 +62,7 @@ __all__ = [
     "TransferRefused",
     "TransferTimeout",
     "Unavailable",
+    "authentication_failure",
     "call_failure",
 ]
 
@@ -204,6 +205,8 @@ class RequestFailed(_StatusError):
 class MessageFailed(RequestFailed):
     """A text message was not delivered (RFC 3428)."""
 
+    request = "MESSAGE"
+
 
 class OptionsFailed(RequestFailed):
     """There was an answer to OPTIONS, but not of a phone that could be called: nobody of that name, or it knows no OPTIONS."""
@@ -211,6 +214,8 @@ class OptionsFailed(RequestFailed):
 
 class SubscriptionFailed(RequestFailed):
     """The other side does not tell its state: not to us, or not this one (RFC 6665)."""
+
+    request = "SUBSCRIBE"
 
 
 class PublicationFailed(RequestFailed):
@@ -302,14 +307,33 @@ _CALL_FAILURES: dict[int, type[CallFailed]] = {
 }
 
 
-def call_failure(status: int, reason: str = "", headers: Any = None, *, server: str = "", target: str = "") -> FlexosipError:
+def authentication_failure(what: str, status: int, reason: str = "", *, lacks: str | None = None) -> AuthenticationError:
+    """The error for a challenge that stayed without a right answer.
+
+    Args:
+        what: the subject of the sentence, "The call".
+        lacks: what there is none of, so that nothing could be answered: "account" or "password"; None: the answer was wrong.
+    """
+    if lacks is None:
+        return AuthenticationError(f"{what} was refused: the credentials are wrong ({status}).", status=status, reason=reason)
+    advice = status_advice(status, account=lacks != "account", credentials=False)
+    wanted = "a user name and a password" if lacks == "account" else "a password"
+    return AuthenticationError(
+        f"{what} was refused: the other side wants {wanted} ({status}).", status=status, reason=reason, advice=str(advice)
+    )
+
+
+def call_failure(
+    status: int, reason: str = "", headers: Any = None, *, server: str = "", target: str = "", lacks: str | None = None
+) -> FlexosipError:
     """The error that fits the final status of a call we made (RFC 3261 §21).
 
     Args:
         server: the host that was asked. target: who was called. Both make the advice better.
+        lacks: as for `authentication_failure`.
     """
     if status in (401, 407):
-        return AuthenticationError(f"The call was refused: the credentials are wrong ({status}).", status=status, reason=reason)
+        return authentication_failure("The call", status, reason, lacks=lacks)
     kind = _CALL_FAILURES.get(status, CallFailed)
     advice = status_advice(status, request="INVITE", server=server, target=target, headers=headers)
     message = f"The call failed: {status} {reason}".rstrip() + "."

@@ -63,6 +63,7 @@ def test_every_situation_can_come_about() -> None:
             "digits in the house": {"server": "192.168.178.1", "target": "620"},
             "digits": {"server": "sip.example.net", "target": "03012345"},
             "without password": {"credentials": False},
+            "without account": {"account": False},
             "Retry-After": {"headers": Headers([("Retry-After", "120 (in two minutes)")])},
         }.get(situation, {"request": situation})
         advice = status_advice(int(number), **circumstances)  # type: ignore[arg-type]

@@ -76,18 +76,26 @@ def all_advice() -> dict[str, Advice]:
 
 
 def status_advice(
-    status: int, *, request: str = "", server: str = "", target: str = "", headers: Any = None, credentials: bool = True
+    status: int,
+    *,
+    request: str = "",
+    server: str = "",
+    target: str = "",
+    headers: Any = None,
+    credentials: bool = True,
+    account: bool = True,
 ) -> Advice | None:
     """What a final status means, as exactly as the circumstances tell; None for a status that is no failure, or none at all.
 
     Args:
         request: the method that was refused. server: the host that was asked. target: who was called, as it was typed.
         headers: of the response: Retry-After, Warning and Reason are looked at.
-        credentials: whether a password was there to be shown.
+        credentials: whether a password was there to be shown. account: whether an account was.
     """
     if status < 300:
         return None
-    advice = STATUSES[_key(status, request, server, target, headers, credentials)]
+    lacking = "account" if not account else "password" if not credentials else ""
+    advice = STATUSES[_key(status, request, server, target, headers, lacking)]
     seconds = _first(headers, "Retry-After").strip().partition(";")[0].partition("(")[0].strip()
     if seconds.isascii() and seconds.isdigit() and len(seconds) <= 6:
         advice = STATUSES["503 Retry-After"] if status == 503 else advice
@@ -96,12 +104,12 @@ def status_advice(
     return Advice(f"{advice.cause} The other side says: {told}.", advice.remedy) if told else advice
 
 
-def _key(status: int, request: str, server: str, target: str, headers: Any, credentials: bool) -> str:
+def _key(status: int, request: str, server: str, target: str, headers: Any, lacking: str) -> str:
     number = str(status)
     user = target.removeprefix("sips:").removeprefix("sip:").partition("@")[0]
     circumstances: list[str] = []
-    if not credentials and status in (401, 407):
-        circumstances.append("without password")
+    if lacking and status in (401, 407):
+        circumstances.append(f"without {lacking}")
     if _HOUSE.search(server.partition("%")[0]) is not None:
         if _INTERNAL.match(user) is not None:
             circumstances.append("digits in the house")

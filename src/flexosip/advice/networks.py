@@ -71,6 +71,10 @@ CERTIFICATES: Final[dict[str, Advice]] = {
         "Wildcards are not valid for SIP domains (RFC 5922 §7.2).",
         "The server needs a certificate with the account's domain written out.",
     ),
+    "sip name": Advice(
+        "Where a certificate has a sip: name, its DNS names do not count (RFC 5922 §7.2).",
+        "Have the sip: name of the account's domain put in beside them, or leave sip: names out.",
+    ),
     "client wanted": Advice("The server lets in only those whom its authority vouches for.", "Give one with tls_certificate and tls_key."),
     "client refused": Advice(
         "The server does not trust what we show.", "Give one that the server's authority has issued, and that is valid."

@@ -1,7 +1,7 @@
 """SIP statuses, some of them once more for certain requests and situations (RFC 3261 §21 and the IANA registry).
 
 `NUMBER SITUATION` goes before `NUMBER`, that before its class. Situations: a method; `in the house`: the server is a router or PBX of
-one's own network; `digits`: a bare number was called; `without password`.
+one's own network; `digits`: a bare number was called; `without password`, `without account`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ STATUSES: Final[dict[str, Advice]] = {
         "Take both from the box's page of the telephone (in a FRITZ!Box: Telephony, Telephony Devices, the phone's Edit page); the "
         "password of the box itself is another one.",
     ),
+    "401 without account": Advice(
+        "The other side wants to know who calls, and this phone has no account.",
+        "Give the account that the other side expects: --account sip:user@host and --password-file F; in a program "
+        "Phone('sip:user@host', password=...).",
+    ),
     "402": Advice("The provider wants to be paid first.", "Look at the credit of the account on the provider's page."),
     "403": Advice(
         "The server does not allow this call.",
@@ -62,6 +67,14 @@ STATUSES: Final[dict[str, Advice]] = {
         "Internal numbers of a FRITZ!Box begin with two asterisks, for example **610; **9 rings all phones.",
     ),
     "405": Advice("The other side does not know this kind of request.", "It may be no phone or registrar at all: check host and port."),
+    "405 MESSAGE": Advice(
+        "The other side takes no text messages.",
+        "Call it instead. A phone of flexosip takes messages with @phone.on_message, the command with flexosip answer --messages.",
+    ),
+    "405 SUBSCRIBE": Advice(
+        "The other side does not tell its state.",
+        "Watch the line at its PBX. A phone of flexosip tells it with phone.notifier, the command with flexosip answer --tell-state.",
+    ),
     "405 REGISTER": Advice(
         "This server takes no registrations.", "Register at the provider's registrar (--registrar), or call without registering."
     ),
@@ -72,6 +85,10 @@ STATUSES: Final[dict[str, Advice]] = {
         "Take the proxy out of the settings, or give the credentials that it wants as auth_user and password.",
     ),
     "407 without password": Advice("The proxy wants credentials, and there are none.", "Give auth_user and password of the proxy."),
+    "407 without account": Advice(
+        "The server lets only its own users call, and this phone has no account there.",
+        "Give the account: --account sip:user@host and --password-file F; in a program Phone('sip:user@host', password=...).",
+    ),
     "408": Advice("Nobody answered the request in time.", "Check host, port and transport, and that no firewall drops UDP."),
     "408 in the house": Advice(
         "A FRITZ!Box is silent, or says 408, to a user name that it does not know; and for a while to an address from which too many odd "
@@ -84,6 +101,9 @@ STATUSES: Final[dict[str, Advice]] = {
     "413": Advice("The body is larger than the other side takes.", "Send less at once."),
     "414": Advice("The address is longer than the other side takes.", "Leave parameters out of the address."),
     "415": Advice("The other side does not understand the kind of content.", "Send a type that its Accept header names."),
+    "415 MESSAGE": Advice(
+        "The other side takes no messages of this type.", "Send text/plain, which nearly all take that take messages at all."
+    ),
     "416": Advice("The other side does not know this kind of address.", "Use a sip: address."),
     "417": Advice("The other side does not know the priority that was asked for.", "Leave Resource-Priority out."),
     "420": Advice(

@@ -132,6 +132,8 @@ def parse_listen(text: str, default_port: int = _SIP_PORT) -> Address:
         port = int(port_text)
     if any(character.isspace() or not character.isprintable() or character in "/@" for character in host):
         raise _bad_listen(text)
+    if host.isdigit():  # a port alone, which no resolver should be asked about
+        raise _bad_listen(text)
     host = host or "0.0.0.0"
     return canonical_ip(host) or host, port
 

@@ -66,6 +66,12 @@ class CertificateNames:
             return wanted in self.sip_domains
         return wanted in self.dns or wanted == self.common_name
 
+    def counting(self, *, web: bool = False) -> tuple[str, ...]:
+        """The names that `covers` compares with, for people: a `sip:` domain keeps DNS names from counting (RFC 5922 §7.2)."""
+        if self.sip_domains and not web:
+            return (*(f"sip:{domain}" for domain in self.sip_domains), *self.addresses)
+        return tuple(name for name in self.all if not web or name not in self.sip_domains or name in self.dns)
+
     @property
     def all(self) -> tuple[str, ...]:
         """Every name, for people and for policies: `sip:` domains first."""

@@ -100,14 +100,15 @@ def validity_failure(remote: Address, domain: str, certificate: Mapping[str, Any
     return None
 
 
-def wrong_name(remote: Address, domain: str, names: CertificateNames) -> CertificateError:
-    """The certificate is good, but somebody else's."""
-    listed = names.all
+def wrong_name(remote: Address, domain: str, names: CertificateNames, *, web: bool = False) -> CertificateError:
+    """The certificate is good, but somebody else's; `web` as for `CertificateNames.covers`."""
+    listed = names.counting(web=web)
     shown = ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "") if listed else "nobody"
-    wildcard = any(name.startswith("*.") for name in listed)
+    wildcard = not web and any(name.startswith("*.") for name in listed)
+    hidden = not web and names.sip_domains and names.dns
     return CertificateError(
         f"The certificate of {format_address(remote)} is for {shown}, you connect to {domain}.",
-        advice=(_advice("wildcard") + " " if wildcard else "") + _advice("wrong name"),
+        advice=(_advice("wildcard") + " " if wildcard else _advice("sip name") + " " if hidden else "") + _advice("wrong name"),
     )
 
 

@@ -171,7 +171,7 @@ class TlsStream:
         self.certificate = self._tls.getpeercert()
         self.names = CertificateNames.of(self.certificate) if self.certificate else None
         if self._domain is not None and (self.names is None or not self.names.covers(self._domain, web=self._web)):
-            self._fail(wrong_name(self.remote, self._domain, self.names or CertificateNames()))
+            self._fail(wrong_name(self.remote, self._domain, self.names or CertificateNames(), web=self._web))
             return False
         self.established = True
         if self._done is not None and not self._done.done():

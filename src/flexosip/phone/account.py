@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flexosip.sip.flow import Flow
     from flexosip.sip.message import Request
 
-__all__ = ["Account", "account_called", "check_transport", "parse_aor"]
+__all__ = ["Account", "account_called", "check_transport", "lacks_credentials", "parse_aor"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +53,17 @@ def parse_aor(text: str) -> SipUri:
     try:
         uri = SipUri.parse(full)
     except (ValueError, FlexosipError) as error:
-        raise ConfigurationError(f"The account {shown(text)!r} is not an address like sip:user@host: {error}") from error
+        raise ConfigurationError(f"The account {shown(text)!r} is not an address like sip:user@host: {str(error).rstrip('.')}.") from error
     if not uri.user:
         raise ConfigurationError(f"The account {shown(text)!r} has no user part. Write it as sip:user@host.")
     return SipUri(uri.scheme, uri.user, uri.host, uri.port)
+
+
+def lacks_credentials(account: Account | None) -> str | None:
+    """What keeps us from answering a challenge: there is no "account", or no "password"; None when an answer can be given."""
+    if account is None:
+        return "account"
+    return "password" if account.digest is None else None
 
 
 def account_called(accounts: Sequence[Account], request: Request | None, flow: Flow | None) -> Account | None:
@@ -351,6 +358,10 @@ class Account:
         advice = str(meant) if meant is not None else None
         if event.error is not None and isinstance(event.error, FlexosipError):
             return event.error
+        if status in (401, 407) and self.digest is None:
+            return AuthenticationError(
+                f"The registrar {server} wants a password for {self.aor} ({status}).", status=status, reason=reason, advice=advice
+            )
         if event.refused_credentials or status in (401, 403, 407):
             return AuthenticationError(
                 f"The registrar {server} refuses the credentials of {self.aor} ({status} {reason}).".replace(" )", ")"),

@@ -448,12 +448,20 @@ def _split_waits(digits: str) -> Iterator[str]:
         yield group
 
 
+def _describe_tone(tone: Tone) -> str:
+    """`tone 440 Hz`, `tone 697+1209 Hz`, `tones 950, 1400 Hz`; pauses are told."""
+    steps = ["+".join(f"{hz:g}" for hz in frequencies) for frequencies, _ in tone.steps]
+    heard = list(dict.fromkeys(step for step in steps if step))
+    words = f"tone{'s' if len(heard) > 1 else ''} {', '.join(heard)} Hz"
+    return words if all(steps) else f"{words} with pauses"
+
+
 def describe(source: Any) -> str:
     """A sound in words, for events and logs."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     if isinstance(source, Tone):
-        return f"tone {source.hz} Hz"
+        return _describe_tone(source)
     if isinstance(source, Pcm):
         return f"{source.duration:.1f} s of PCM"
     if isinstance(source, (bytes, bytearray)):

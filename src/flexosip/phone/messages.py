@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import CallFailed, ConfigurationError, MessageFailed
+from flexosip.phone.account import lacks_credentials
 from flexosip.phone.outside import new_outside_request, result_failure, route_to, send
 from flexosip.phone.session_requests import send_request
 from flexosip.phone.values import checked_media_type, header_pairs
@@ -166,7 +167,7 @@ async def send_message(
     result = await send(phone, request, route)
     if isinstance(result, Response) and 200 <= result.status < 300:
         return result
-    raise result_failure(MessageFailed, f"The message to {route.uri}", result)
+    raise result_failure(MessageFailed, f"The message to {route.uri}", result, lacks=lacks_credentials(route.account))
 
 
 async def send_in_call(session: CallSession, text: str | bytes, content_type: str, headers: tuple[tuple[str, str], ...]) -> Response:

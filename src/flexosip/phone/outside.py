@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from flexosip.errors import AuthenticationError, FlexosipError, InvalidState, NetworkError, RequestFailed, ServerUnreachable
+from flexosip.errors import FlexosipError, InvalidState, NetworkError, RequestFailed, ServerUnreachable, authentication_failure
 from flexosip.phone.calling import next_hop
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import Request, new_request
@@ -125,13 +125,22 @@ async def send(phone: Phone, request: Request, route: Route, prepare: Callable[[
 
 
 def failure(
-    kind: type[F], what: str, status: int, reason: str, *, answered: bool, headers: Headers | None = None, error: Exception | None = None
+    kind: type[F],
+    what: str,
+    status: int,
+    reason: str,
+    *,
+    answered: bool,
+    headers: Headers | None = None,
+    error: Exception | None = None,
+    lacks: str | None = None,
 ) -> FlexosipError:
     """The error that fits a final status, our own time-out (408) or network failure (503) of a request.
 
     Args:
         kind: for refusals. what: the subject of the sentence: "The message to sip:b@host".
         answered: False when 408 or 503 is our own finding. headers: of the response. error: what the network reported.
+        lacks: as for `authentication_failure`.
     """
     if isinstance(error, FlexosipError):
         return error
@@ -140,12 +149,12 @@ def failure(
     if not answered and status == 503:
         return NetworkError(f"{what} cannot get through: {str(error or reason).rstrip('.')}.")
     if status in (401, 407):
-        return AuthenticationError(f"{what} was refused: the credentials are wrong ({status}).", status=status, reason=reason)
+        return authentication_failure(what, status, reason, lacks=lacks)
     return kind(f"{what} failed: {status} {reason}".rstrip() + ".", status=status, reason=reason, headers=headers)
 
 
-def result_failure(kind: type[F], what: str, result: Result) -> FlexosipError:
-    """The error for a final result that is no 2xx."""
+def result_failure(kind: type[F], what: str, result: Result, *, lacks: str | None = None) -> FlexosipError:
+    """The error for a final result that is no 2xx; `lacks` as for `authentication_failure`."""
     if isinstance(result, TransactionFailure):
         return failure(kind, what, result.status, result.reason, answered=False, error=result.error)
-    return failure(kind, what, result.status, result.reason, answered=True, headers=result.headers)
+    return failure(kind, what, result.status, result.reason, answered=True, headers=result.headers, lacks=lacks)

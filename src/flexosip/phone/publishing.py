@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from flexosip.errors import ConfigurationError, FlexosipError, InvalidState, PublicationFailed
+from flexosip.phone.account import lacks_credentials
 from flexosip.phone.outside import failure, route_to
 from flexosip.phone.values import checked_text
 from flexosip.sip.event_headers import Event
@@ -103,7 +104,15 @@ class PresencePublication:
     def _on_change(self, change: PublicationChange) -> None:
         if change.state in (PublicationState.WAITING, PublicationState.REFUSED):
             what = f"The presence of {self.account.aor}"
-            self._failure = failure(PublicationFailed, what, change.status, change.reason, answered=change.answered, error=change.error)
+            self._failure = failure(
+                PublicationFailed,
+                what,
+                change.status,
+                change.reason,
+                answered=change.answered,
+                error=change.error,
+                lacks=lacks_credentials(self.account),
+            )
         else:
             self._failure = None
         self.wake()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import CertificateError, FlexosipError, InvalidState, NetworkError, ServerUnreachable, call_failure
 from flexosip.net.address import format_address
+from flexosip.phone.account import lacks_credentials
 from flexosip.phone.digits import DigitQueue
 from flexosip.phone.events import (
     Answered,
@@ -199,7 +200,8 @@ class CallSession(SessionEvents):
         else:
             account, uri = self.account, usage.request.uri
             user = getattr(uri, "user", None) or ""
-            self.failure = call_failure(status, reason, headers, server=account.server.host if account is not None else "", target=user)
+            server = account.server.host if account is not None else ""
+            self.failure = call_failure(status, reason, headers, server=server, target=user, lacks=lacks_credentials(account))
         by = "remote" if response is not None else "timeout" if status == 408 else "error"
         self._finish(by, status, reason, headers)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from flexosip.errors import ConfigurationError, FlexosipError, RemoteProtocolError, SubscriptionFailed
+from flexosip.phone.account import lacks_credentials
 from flexosip.phone.outside import failure, route_to
 from flexosip.phone.values import checked_media_type
 from flexosip.sip import subscription as machine
@@ -250,7 +251,15 @@ class Subscription:
             self._failure = None
         elif change.status and change.status != 200:
             answered = change.status != 408 and change.error is None
-            self._failure = failure(SubscriptionFailed, self._subject, change.status, change.reason, answered=answered, error=change.error)
+            self._failure = failure(
+                SubscriptionFailed,
+                self._subject,
+                change.status,
+                change.reason,
+                answered=answered,
+                error=change.error,
+                lacks=lacks_credentials(self._phone.find_account(self._account)),
+            )
         if change.phase is SubscriptionPhase.TERMINATED:
             self._phone.subscriptions.discard(self)
         if self.on_phase is not None:

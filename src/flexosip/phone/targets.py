@@ -42,7 +42,11 @@ def target_uri(target: str | SipUri, account: Account | None) -> SipUri:
     except ConfigurationError:
         raise
     except (ValueError, FlexosipError) as error:
-        raise ConfigurationError(f"The target {shown(target)!r} cannot be called: {error}") from error
+        raise ConfigurationError(f"The target {shown(target)!r} cannot be called: {str(error).rstrip('.')}.") from error
+    if "://" in text:
+        raise ConfigurationError(
+            f"The target {shown(target)!r} is no telephone's address.", advice="Give a number, user@host, sip:user@host or tel:+49..."
+        )
     return _in_domain(text, account, target)
 
 

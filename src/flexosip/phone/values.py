@@ -112,7 +112,7 @@ def parse_server(text: str, what: str) -> SipUri:
     try:
         uri = SipUri.parse(uri_text)
     except (ValueError, FlexosipError) as error:
-        raise ConfigurationError(f"{what} {shown(text)!r} is neither HOST[:PORT] nor a SIP URI: {error}") from error
+        raise ConfigurationError(f"{what} {shown(text)!r} is neither HOST[:PORT] nor a SIP URI: {str(error).rstrip('.')}.") from error
     return SipUri(uri.scheme, None, uri.host, uri.port, uri.parameters)
 
 
@@ -125,7 +125,7 @@ def _websocket(text: str, what: str) -> NextHop:
         if uri.user is not None or uri.parameters or uri.headers is not None or _PATH.fullmatch(slash + path) is None:
             raise ValueError("it has parts that the URL of a WebSocket has not")
     except (ValueError, FlexosipError) as error:
-        raise ConfigurationError(f"{what} {text!r} is not a WebSocket's URL like wss://host:8089/ws: {error}") from error
+        raise ConfigurationError(f"{what} {text!r} is not a WebSocket's URL like wss://host:8089/ws: {str(error).rstrip('.')}.") from error
     transport = transport.lower()
     port = uri.port or default_port(transport)
     return NextHop("sip", None, uri.host, port, (("transport", transport),), service_domain=uri.host, path=slash + path or "/")

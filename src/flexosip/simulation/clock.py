@@ -206,6 +206,11 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         work.add_done_callback(self._work_done)
         return future
 
+    async def shutdown_default_executor(self, *timeout: Any) -> None:
+        """As everywhere; the threads end in real time, so that the time-out of Python 3.12 and later must not jump past them."""
+        with self._clock.held():
+            await super().shutdown_default_executor(*timeout)
+
     def _work_done(self, work: Future[Any]) -> None:
         self._clock.release()
 

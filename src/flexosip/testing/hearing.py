@@ -172,7 +172,8 @@ class Ear:
         stretches = self.timeline(start)
         loud = [stretch for stretch in stretches if stretch.level > _QUIET]
         overall = level(bytes(self.pcm))
-        head = f"Heard from {self.begin:.2f} to {self.end:.2f} s, {overall:.0f} dBFS overall, {len(loud)} stretches of sound:"
+        sounds = f"{len(loud)} stretch{'' if len(loud) == 1 else 'es'} of sound"
+        head = f"Heard from {self.begin:.2f} to {self.end:.2f} s, {overall:.0f} dBFS overall, {sounds}:"
         lines = [f"  {stretch}" for stretch in stretches]
         if len(lines) > _TOLD:
             lines = [*lines[: _TOLD // 2], f"  ... {len(lines) - _TOLD} more ...", *lines[-_TOLD // 2 :]]

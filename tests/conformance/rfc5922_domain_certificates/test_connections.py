@@ -62,7 +62,10 @@ def test_a_certificate_with_a_sip_uri_for_the_domain_is_taken(company: Company) 
 
 def test_a_sip_uri_for_another_domain_outweighs_a_dns_name(company: Company) -> None:
     error = refusal(company, company.authority.server("example.org", uris=["sip:other.test"]))
-    assert "is for other.test, example.org, you connect to example.org" in str(error)
+    # only the names that count are told: "is for example.org, you connect to example.org" would help nobody
+    assert "is for sip:other.test, you connect to example.org" in str(error)
+    assert "example.org" not in str(error).replace("you connect to example.org", "")
+    assert "sip: name" in error.explain()
 
 
 def test_a_wildcard_is_refused_for_tls_and_taken_for_a_secure_websocket(company: Company) -> None:

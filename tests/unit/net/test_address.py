@@ -27,7 +27,10 @@ def test_where_to_listen_is_read(text: str, address: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:sip", "[::1", "[::1]5060", "[host]:1", "a:b:c", "a b:5", "x\0:5", "::1::"]
+    "text",
+    [
+        "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:sip", "[::1", "[::1]5060", "[host]:1", "a:b:c", "a b:5", "x\0:5", "::1::", "5070", "99999",
+    ],
 )
 def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -151,10 +151,11 @@ def test_nothing_is_sent_to_somebody_else(authority: Authority, domain: str) -> 
 
 
 def test_a_certificate_without_names_is_for_nobody(authority: Authority) -> None:
+    # Python 3.13 and later check more strictly, and refuse it before its names are looked at.
     async def story(ends: Ends) -> None:
         raise AssertionError("it is connected")
 
-    with pytest.raises(CertificateError, match="is for nobody"):
+    with pytest.raises(CertificateError, match=r"is for nobody|Subject name empty"):
         connected(authority, story, server=authority.server())
 
 

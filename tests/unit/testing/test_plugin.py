@@ -123,7 +123,7 @@ async def test_wrong_prompt(answering, phone):
     result.stdout.fnmatch_lines([
         "*await call.heard(OFF, within=1)*",
         "E*AssertionError: *off.wav was to begin by * s and was heard not: *",
-        "E*Heard from * dBFS overall, * stretches of sound:*",
+        "E*Heard from * dBFS overall, * stretch* of sound:*",
         "E* s  -* dBFS, speech, music or noise*",
         "E*Keys: none.*",
         "*SIP ladder (seed 5, * s of virtual time)*",
