@@ -33,9 +33,10 @@ class Authority:
 
     Args:
         folder: for its files; `certificate` is that of the authority itself.
+        plain: without key usage and identifier, as `openssl req -x509` and the scripts of PBXs make them.
     """
 
-    def __init__(self, folder: Path, name: str = "test authority") -> None:
+    def __init__(self, folder: Path, name: str = "test authority", *, plain: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -50,7 +51,9 @@ class Authority:
             .not_valid_before(now - 24 * _HOUR)
             .not_valid_after(now + 24 * _HOUR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(
+        )
+        own = own if plain else (
+            own.add_extension(
                 x509.KeyUsage(
                     digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
                     data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
@@ -58,10 +61,9 @@ class Authority:
                 critical=True,
             )
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
         )  # fmt: skip
         self.certificate = folder / "authority.pem"
-        self.certificate.write_bytes(own.public_bytes(serialization.Encoding.PEM))
+        self.certificate.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         self._issued = 0
 
     def issue(

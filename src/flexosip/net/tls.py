@@ -147,6 +147,9 @@ class TlsContexts:
         if settings.ca is not None:
             # The file may hold the server's certificate itself, or one between it and its authority: what is named is trusted.
             context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+            # Since Python 3.13 the default refuses authorities without the extensions of RFC 5280 §4.2, and such are those that
+            # `openssl req -x509` and the scripts of PBXs make.
+            context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
         context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         if settings.certificate is not None:
