@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--echo", action="store_true", help="send back what is heard")
     parser.add_argument("--calls", metavar="N", type=whole, help="exit after N calls")
     parser.add_argument("--duration", metavar="S", type=seconds, help="hang up so many seconds after the answer")
+    parser.add_argument("--messages", action="store_true", help="take text messages, too, and tell them")
+    parser.add_argument("--tell-state", action="store_true", help="let others watch this line: idle, early, confirmed, and with whom")
+    parser.add_argument("--accept-transfers", action="store_true", help="call whom the other side of a call transfers us to")
     add_account_options(parser)
     add_caller_options(parser)
 
@@ -43,10 +46,15 @@ def run(options: argparse.Namespace, output: Output) -> int:
     async def command() -> int:
         from flexosip.cli.reports import PhoneReporter
 
-        phone = create_phone(account, listen=_all_addresses(PORT), **caller_settings(options))
+        settings = {"accept_transfers": True} if options.accept_transfers else {}
+        phone = create_phone(account, listen=_all_addresses(PORT), **caller_settings(options), **settings)
         reporter = PhoneReporter(phone, output)
         observe_wire(phone, options.verbose)
         desk = _Desk(options, output)
+        if options.messages:
+            phone.on_message(reporter.message)
+        if options.tell_state:
+            phone.notifier("dialog")
 
         @phone.on_call
         async def take(call: Call) -> None:
@@ -97,6 +105,7 @@ class _Desk:
         try:
             await call.answer()
             await self._talk(call, number)
+            await _follow(call)
         except CallEnded:
             pass
         except FlexosipError as error:
@@ -126,6 +135,14 @@ class _Desk:
             pass
         if recording is not None:
             await recording
+
+
+async def _follow(call: Call) -> None:
+    """Stay in the calls to which the other side transferred this one, until they end."""
+    following = call.transferred_to
+    while following is not None:
+        await following.wait_ended()
+        following = following.transferred_to
 
 
 async def _echo(call: Call) -> None:

@@ -12,6 +12,7 @@ from flexosip.phone import events
 
 if TYPE_CHECKING:
     from flexosip import Account, Call, Phone
+    from flexosip.phone.messages import Message
 
 __all__ = ["PhoneReporter", "tell_addresses"]
 
@@ -86,6 +87,13 @@ class PhoneReporter:
         name = call.remote.display_name if call.remote is not None else ""
         words = f"Call from {caller}" + (f" ({name})" if name else "")
         self._output.event("incoming", words, **{"call_id": call.id, "from": caller, "display_name": name})
+
+    def message(self, message: Message) -> None:
+        """Tell a text message that came; to people in one line."""
+        fields = {"from": str(message.from_.uri), "display_name": message.from_.display_name or "", "text": message.text}
+        words = f"Message from {fields['from']}: {_one_line(message.text)}"
+        call_id = message.call.id if message.call is not None else None
+        self._output.event("message", words, content_type=message.content_type, call_id=call_id, **fields)
 
     def calling(self, target: str, call: Call | None = None) -> None:
         """Tell that we call."""
@@ -203,6 +211,11 @@ def tell_addresses(output: Output, addresses: Iterable[str], *, for_people: bool
         transport, _, address = listener.partition(":")
         words = f"Listening on {address} ({transport})" if for_people else None
         output.event("listening", words, address=address, transport=transport)
+
+
+def _one_line(text: str) -> str:
+    """What somebody else wrote, with control characters escaped."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _expires(account: Account, event: Any) -> int:
