@@ -66,6 +66,7 @@ __all__ = [
     "call_failure",
 ]
 
+
 def _own(name: str) -> str:
     return str(advice_for(f"error {name}"))
 

@@ -61,7 +61,7 @@ def test_a_registration_without_a_password_says_that_it_is_missing() -> None:
 
 def test_a_wrong_password_is_called_refused() -> None:
     error = failure(nothing, BELL, "dang")
-    assert "refuses the credentials" in str(error) and "Check user name and password" in error.explain()
+    assert "refuses the credentials" in str(error) and "user name or the password" in error.explain()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ ERRORS: Final[dict[str, Advice]] = {
         "or this address for some time.",
     ),
     "NoAnswer": Advice("Nobody answered.", "Ring longer (ring_timeout) or call another number."),
-    "CallBarred": Advice("", "If the call is meant, change the CallPolicy of this phone; for the command --allow-prefix and --deny-prefix."),
+    "CallBarred": Advice("", "If the call is meant, change the CallPolicy of this phone; the command has --allow-prefix, --deny-prefix."),
     "TransferRefused": Advice(
         "Many phones and providers do not allow transfers: 405 and 501 not implemented, 403 and 603 not allowed.",
         "Ask for the permission there, or call the target yourself.",
