@@ -20,9 +20,11 @@ from types import FrameType
 from typing import Any
 
 from flexosip.errors import CallEnded, ConfigurationError, FlexosipError, InvalidState
+from flexosip.net.tls import TlsSettings
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.call import Source
 from flexosip.phone.events import Answered, CallEvent, DigitPressed, Ended
+from flexosip.phone.settings import tls_settings
 from flexosip.sync import Call, Phone, Playback
 
 __all__ = ["FlexoSIP"]
@@ -37,6 +39,7 @@ class FlexoSIP:
         self.running = True
         """False after `quit` or a signal: the condition of the event loop."""
         self._phone: Phone | None = None
+        self._transport: str | None = None
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._calls: list[Call] = []
         self._current: Call | None = None
@@ -45,24 +48,40 @@ class FlexoSIP:
 
     # -- the steps ----------------------------------------------------------------------------------------------------
 
-    def listen(self, transport: str = "udp", port: int = 5060, host: str = "0.0.0.0") -> None:
+    def listen(
+        self,
+        transport: str = "udp",
+        port: int = 5060,
+        host: str = "0.0.0.0",
+        *,
+        tls_ca: str | None = None,
+        tls_certificate: str | None = None,
+        tls_key: str | None = None,
+        tls: TlsSettings | None = None,
+    ) -> None:
         """Step 1: open the SIP port. SIGINT, SIGHUP and SIGTERM from now on hang up, unregister and end the program.
 
         Args:
-            transport: `udp`, `tcp`, `tls`, `ws` or `wss`: what requests are sent by. UDP and TCP are listened to.
-            port: 0 takes a free one.
+            transport: `udp`, `tcp`, `tls`, `ws` or `wss`: what requests are sent by. UDP and TCP are listened to; with `tls` or `wss` and a
+                certificate, that instead.
+            port: 0 takes a free one; 5061 is usual for `tls`.
+            tls_ca, tls_certificate, tls_key: PEM files: the authority that servers are checked against, our own certificate and its key.
+            tls: all of the TLS settings, instead of these.
         """
         if self._phone is not None:
             raise InvalidState("listen() was called already.")
         if not 0 <= port <= 65535:
             raise ConfigurationError(f"listen(port={port}): a port is 0 to 65535.")
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        phone = Phone(listen=(address,), transport=transport)
+        settings = tls_settings(tls, tls_ca, tls_certificate, tls_key)
+        if transport in ("tls", "wss") and settings.certificate is not None:
+            address = f"{transport}:{address}"
+        phone = Phone(listen=(address,), transport=transport, tls=settings)
         # In the phone's thread: they only queue what handle_event does later.
         phone.on_call_event(self._call_event)
         phone.on_registration(self._registration_event)
         phone._phone.on_call(self._incoming)
-        self._phone = phone
+        self._phone, self._transport = phone, None if transport == "udp" else transport
         try:
             phone.start()
         except BaseException:
@@ -79,7 +98,7 @@ class FlexoSIP:
         Args:
             uri: `sip:user@host`. registrar: `sip:host`; None: the host of `uri`. login, password: the credentials.
         """
-        self._require().add_account(uri, registrar=registrar, auth_user=login, password=password)
+        self._require().add_account(uri, registrar=registrar, auth_user=login, password=password, transport=self._transport)
 
     def wait_registered(self, timeout: float = 15.0) -> None:
         """Step 3: wait for the registrar.

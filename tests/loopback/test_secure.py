@@ -242,3 +242,50 @@ def test_the_pbx_command_listens_by_tls(tmp_path: Path) -> None:
         finally:
             pbx.terminate()
             pbx.wait(20)
+
+
+async def test_the_nine_steps_over_tls(lab: Lab) -> None:
+    from flexosip.classic import FlexoSIP
+
+    async with lab.exchange(), lab.phone("bob", "tls") as bob:
+        taken: list[str] = []
+
+        @bob.on_call
+        async def take(call: Call) -> None:
+            assert call.identity is not None
+            taken.append(call.identity.number)
+            await call.answer()
+            await call.wait_ended()
+
+        def steps() -> list[str]:
+            happened: list[str] = []
+
+            class Steps(FlexoSIP):
+                def event_answered(self, call: Any) -> None:
+                    happened.append("answered")
+                    self.quit()
+
+            phone = Steps()
+            certificate = lab.authority.server("alice.example.org")
+            phone.listen("tls", 0, "127.0.0.1", tls=TlsSettings(lab.authority.certificate, certificate.certificate, certificate.key))
+            assert phone._phone is not None
+            happened.extend({text.partition(":")[0] for text in phone._phone.addresses})
+            phone.register(f"sip:alice@{DOMAIN}", f"sip:{lab.address('tls')}", "alice", "secret-a")
+            phone.wait_registered()
+            phone.call(None, "bob")
+            for _ in range(500):
+                if not phone.running:
+                    break
+                phone.handle_event(0.02)
+            phone.quit()
+            return happened
+
+        assert await asyncio.to_thread(steps) == ["tls", "answered"]
+        assert taken == ["alice"]
+
+
+def test_the_nine_steps_say_which_tls_file_is_missing(tmp_path: Path) -> None:
+    from flexosip.classic import FlexoSIP
+
+    with pytest.raises(ConfigurationError, match=r"missing\.pem"):
+        FlexoSIP().listen("tls", 0, "127.0.0.1", tls_ca=str(tmp_path / "missing.pem"))

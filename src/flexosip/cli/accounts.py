@@ -8,15 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flexosip.apps.policy_settings import policy_settings, policy_to_phone
 from flexosip.apps.profile_settings import PROFILE_KEYS, profile_of, profile_reach
 from flexosip.apps.reach_settings import REACH_KEYS, reach_of, reach_settings
 from flexosip.apps.settings import Table, nearest, read_settings_text, read_toml
+from flexosip.cli.policy import policy_flags
 from flexosip.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from flexosip import Phone
 
-__all__ = ["AccountOptions", "add_account_options", "config_places", "create_phone", "load_accounts", "phone_settings", "resolve_account"]
+__all__ = [
+    "AccountOptions", "add_account_options", "config_places", "create_phone", "load_accounts", "load_policy", "phone_settings",
+    "resolve_account",
+]  # fmt: skip
 
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 IDENTITY_POLICIES = ("from", "ppi", "pai", "rpid", "diversion")
@@ -26,6 +31,9 @@ _ACCOUNT_KEYS = (
     "display_name", "transport", "tls_ca", "tls_certificate", "tls_key", "listen", "codecs",
     "caller_id", "identity_policy", *PROFILE_KEYS, *REACH_KEYS,
 )  # fmt: skip
+
+
+_TOP_KEYS = ("default", "account", "policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ class AccountOptions:
     """Name or path of a `flexosip.Profile`; `aor` may then be the user alone."""
     host: str | None = None
     """The server's host, in place of the profile's domain."""
+    policy: tuple[tuple[str, Any], ...] = ()
+    """See `flexosip.apps.policy_settings`."""
 
 
 def add_account_options(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +123,7 @@ def load_accounts(places: list[Path]) -> tuple[dict[str, AccountOptions], str | 
         if not place.is_file():
             continue
         top = read_toml(place)
-        top.check_keys(("default", "account"))
+        top.check_keys(_TOP_KEYS)
         if "default" in top:
             default, default_of = top.text("default"), top
         named = top.table("account")
@@ -125,6 +135,21 @@ def load_accounts(places: list[Path]) -> tuple[dict[str, AccountOptions], str | 
     if default is not None and default not in accounts and default_of is not None:
         raise default_of.error("default", f"there is no account {default!r}; known are {', '.join(accounts) or 'none'}.")
     return accounts, default
+
+
+def load_policy(places: list[Path]) -> dict[str, Any]:
+    """The `[policy]` of all config files that are there; of a key that two have, the later one wins. For `policy_to_phone`.
+
+    Raises:
+        ConfigurationError: with file, line and key.
+    """
+    policy: dict[str, Any] = {}
+    for place in places:
+        if place.is_file():
+            top = read_toml(place)
+            top.check_keys(_TOP_KEYS)
+            policy |= policy_settings(top.table("policy"))
+    return policy
 
 
 def _account(table: Table) -> AccountOptions:
@@ -181,12 +206,13 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
     Raises:
         ConfigurationError: an account without that name, an unreadable file.
     """
+    places = config_places() if places is None else places
     wanted: str | None = options.account
     profile: str | None = getattr(options, "profile", None)
     if wanted is not None and (profile is not None or "@" in wanted or ":" in wanted):
         account = AccountOptions(aor=wanted)
     else:
-        accounts, default = load_accounts(config_places() if places is None else places)
+        accounts, default = load_accounts(places)
         name = wanted if wanted is not None else default
         if name is not None and name not in accounts:
             hint = f" The nearest is {nearest(name, accounts)!r}." if accounts else ""
@@ -201,6 +227,7 @@ def resolve_account(options: argparse.Namespace, places: list[Path] | None = Non
         )
         if (value := getattr(options, key, None)) is not None
     }
+    changes["policy"] = tuple({**load_policy(places), **policy_flags(options)}.items())
     if options.listen:
         changes["listen"] = tuple(options.listen)
     told = {key: value for key in ("advertise", "stun_server", "outbound") if (value := getattr(options, key, None)) is not None}
@@ -255,6 +282,7 @@ def _told(account: AccountOptions) -> dict[str, Any]:
         "tls_certificate": account.tls_certificate,
         "tls_key": account.tls_key,
     }
+    told |= policy_to_phone(dict(account.policy))
     if account.listen:
         told["listen"] = account.listen
     if account.codecs:

@@ -11,7 +11,7 @@ from flexosip.cli.accounts import add_account_options, create_phone, resolve_acc
 from flexosip.cli.exit_codes import DONE, exit_code
 from flexosip.cli.options import seconds, whole
 from flexosip.cli.output import Output
-from flexosip.cli.policy import add_caller_options, caller_settings
+from flexosip.cli.policy import add_caller_options, limit_settings
 from flexosip.cli.running import observe_wire, run_until_signal
 from flexosip.cli.sounds import add_sound_options, check_recording, check_sounds, numbered, play_all
 from flexosip.errors import CallEnded, FlexosipError
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         from flexosip.cli.reports import PhoneReporter
 
         settings = {"accept_transfers": True} if options.accept_transfers else {}
-        phone = create_phone(account, listen=_all_addresses(PORT), **caller_settings(options), **settings)
+        phone = create_phone(account, listen=_all_addresses(PORT), **limit_settings(options), **settings)
         reporter = PhoneReporter(phone, output)
         observe_wire(phone, options.verbose)
         desk = _Desk(options, output)

@@ -15,7 +15,7 @@ from flexosip.cli.accounts import add_account_options, create_phone, resolve_acc
 from flexosip.cli.exit_codes import DONE, exit_code
 from flexosip.cli.options import digits, seconds
 from flexosip.cli.output import Output
-from flexosip.cli.policy import add_calling_options, calling_settings
+from flexosip.cli.policy import add_calling_options
 from flexosip.cli.running import observe_wire, run_until_signal
 from flexosip.cli.sounds import add_sound_options, check_recording, check_sounds, play_all
 from flexosip.errors import CallEnded, CallFailed
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     async def command() -> int:
         from flexosip.cli.reports import PhoneReporter
 
-        phone = create_phone(account, **calling_settings(options))
+        phone = create_phone(account)
         reporter = PhoneReporter(phone, output)
         observe_wire(phone, options.verbose)
         try:

@@ -1,11 +1,20 @@
-"""Flags that say who may call, and whom we may call."""
+"""Flags that say who may call, and whom we may call; they win over `[policy]` of config.toml, flag by flag."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-__all__ = ["add_caller_options", "add_calling_options", "caller_settings", "calling_settings"]
+from flexosip.cli.options import seconds, whole
+
+__all__ = ["add_caller_options", "add_calling_options", "limit_settings", "policy_flags"]
+
+_FLAGS = {
+    "accept_from": "accept_from", "allow": "allow_callers", "deny": "deny_callers", "emergency": "emergency", "country": "country",
+    "allow_prefix": "allowed_prefixes", "deny_prefix": "denied_prefixes", "max_calls_per_hour": "max_calls_per_hour",
+    "max_duration": "max_duration",
+}  # fmt: skip
+"""Names of the flags, and the keys of `flexosip.apps.policy_settings` that they stand for."""
 
 
 def add_caller_options(parser: argparse.ArgumentParser) -> None:
@@ -24,24 +33,22 @@ def add_caller_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_calling_options(parser: argparse.ArgumentParser) -> None:
-    """`--emergency`, `--allow-prefix`, `--deny-prefix`."""
+    """`--emergency`, `--country`, `--allow-prefix`, `--deny-prefix`, `--max-calls-per-hour`, `--max-duration`."""
     group = parser.add_argument_group("call policy")
-    group.add_argument("--emergency", choices=("refuse", "allow"), default="refuse", help="whether emergency numbers may be called")
+    group.add_argument("--emergency", choices=("refuse", "allow"), help="whether emergency numbers may be called")
     group.add_argument("--country", metavar="DE", help="whose emergency numbers count; without it those of many countries")
     group.add_argument(
-        "--allow-prefix", metavar="P", action="append", default=None, help="call only numbers that begin so; may be repeated"
+        "--allow-prefix", metavar="P", action="append", help="call only numbers that begin so; may be repeated"
     )
-    group.add_argument("--deny-prefix", metavar="P", action="append", default=[], help="do not call numbers that begin so; may be repeated")
+    group.add_argument("--deny-prefix", metavar="P", action="append", help="do not call numbers that begin so; may be repeated")
+    group.add_argument("--max-calls-per-hour", metavar="N", type=whole, help="place no more calls than that within 60 minutes")
+    group.add_argument("--max-duration", metavar="S", type=seconds, help="end each call of ours so many seconds after its answer")
 
 
-def calling_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `Phone` that the flags stand for."""
-    from flexosip import CallPolicy
-
-    policy = CallPolicy(
-        emergency=options.emergency, country=options.country, allowed_prefixes=options.allow_prefix, denied_prefixes=options.deny_prefix
-    )
-    return {"call_policy": policy}
+def policy_flags(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the flags of the command stand for, see `policy_to_phone`; those that are not given are left out."""
+    given: dict[str, Any] = {key: getattr(options, flag, None) for flag, key in _FLAGS.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if value not in (None, [])}
 
 
 def _rate(text: str) -> float:
@@ -54,15 +61,11 @@ def _rate(text: str) -> float:
     return rate
 
 
-def caller_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `Phone` that the flags stand for."""
-    from flexosip import Callers, Limits
+def limit_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `Phone` that `--max-rate` stands for."""
+    from flexosip import Limits
 
     settings: dict[str, Any] = {}
-    if options.accept_from:
-        settings["accept_from"] = tuple(options.accept_from)
-    if options.allow or options.deny:
-        settings["callers"] = Callers(allow=tuple(options.allow) or None, deny=tuple(options.deny))
     if options.max_rate is not None:
         rate = options.max_rate
         settings["limits"] = Limits(source_rate=None, total_rate=None)

@@ -11,7 +11,7 @@ from flexosip.cli.accounts import add_account_options, create_phone, resolve_acc
 from flexosip.cli.exit_codes import DECLINED, DONE, NO_ANSWER
 from flexosip.cli.options import seconds_or_zero
 from flexosip.cli.output import Output
-from flexosip.cli.policy import add_calling_options, calling_settings
+from flexosip.cli.policy import add_calling_options
 from flexosip.cli.running import observe_wire, run_until_signal
 from flexosip.errors import ConfigurationError
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     async def command() -> int:
         from flexosip.cli.reports import PhoneReporter
 
-        phone = create_phone(account, **calling_settings(options))
+        phone = create_phone(account)
         reporter = PhoneReporter(phone, output)
         observe_wire(phone, options.verbose)
         try:

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from flexosip.errors import CallEnded
+from flexosip.sip.identity import Identity
+from flexosip.sip.uri import SipUri
 
 
 @dataclass
@@ -42,6 +44,7 @@ class FakeCall:
     def __init__(self, number: int, user: str) -> None:
         self.id = f"call-{number}"
         self.remote = FakeRemote(FakeUri(user))
+        self.identity = Identity(SipUri("sip", user, "home.test"), user, "", "From", trusted=True)
         self.said: list[tuple[float, str, float]] = []
         self.stopped: list[float] = []
         self.answered_at: float | None = None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flexosip.apps.bell.access import Access, Gate, Verdict, caller_matches
+from flexosip.apps.bell.access import Access, Gate, Verdict
+from flexosip.sip.headers import NameAddr
+from flexosip.sip.identity import Identity
+from flexosip.sip.uri import SipUri
 
 
 def type_in(gate: Gate, keys: str, now: float = 0.0) -> Verdict:
@@ -12,6 +15,12 @@ def type_in(gate: Gate, keys: str, now: float = 0.0) -> Verdict:
     for key in keys:
         verdict = gate.digit(key, now)
     return verdict
+
+
+def caller(user: str, *, trusted: bool = True, asserted: str | None = None) -> Identity:
+    """Who says to be `user`, and whom the server vouches for."""
+    vouched = NameAddr(SipUri("sip", asserted, "home.test")) if asserted is not None else None
+    return Identity(SipUri("sip", user, "home.test"), user, "", "From", vouched, trusted=trusted)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +42,26 @@ def type_in(gate: Gate, keys: str, now: float = 0.0) -> Verdict:
     ],
 )
 def test_a_star_at_the_end_stands_for_any_rest_and_others_are_the_key(pattern: str, user: str, matches: bool) -> None:
-    assert caller_matches(pattern, user, "home.test") is matches
+    assert Access(callers=(pattern,)).allows(caller(user), has_server=True) is matches
 
 
 def test_without_a_list_everybody_may_call() -> None:
-    assert Access().allows("anyone", "anywhere")
-    assert not Access(callers=("620",)).allows("", "anywhere")
+    assert Access().allows(caller("anyone", trusted=False), has_server=True)
+    assert Access().allows(None, has_server=True)
+    assert not Access(callers=("620",)).allows(None, has_server=False)
+
+
+def test_what_the_server_asserts_decides_and_not_what_the_caller_says() -> None:
+    access = Access(callers=("**6*",))
+    assert not access.allows(caller("**620", asserted="+49176555"), has_server=True)
+    assert access.allows(caller("anonymous", asserted="**620"), has_server=True)
+
+
+def test_who_does_not_come_from_the_server_is_believed_only_where_there_is_none() -> None:
+    access = Access(callers=("**6*",))
+    assert not access.allows(caller("**620", trusted=False), has_server=True)
+    assert access.allows(caller("**620", trusted=False), has_server=False)
+    assert not access.allows(caller("+49176555", trusted=False), has_server=False)
 
 
 def test_without_a_pin_the_gate_is_open() -> None:

@@ -315,3 +315,47 @@ def test_a_profile_makes_the_bells_phone(tmp_path: Path) -> None:
 def test_a_profile_that_nobody_knows_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"bell\.toml:2: account\.profile: There is no profile 'fritz'"):
         load(tmp_path, PROFILED.replace("fritzbox", "fritz"))
+
+
+POLICY = """
+[policy]
+accept_from = ["auto", "192.168.1.0/24"]
+allow_callers = ["62*"]
+deny_callers = ["+49190*"]
+max_calls_per_hour = 30
+allowed_prefixes = ["**", "+49"]
+denied_prefixes = ["+49900"]
+emergency = "refuse"
+country = "DE"
+max_duration = 600
+"""
+
+
+def test_the_policy_becomes_that_of_the_phone(tmp_path: Path) -> None:
+    from flexosip.apps.bell.bell import create_phone
+
+    phone = create_phone(load(tmp_path, CONTRACT + POLICY))
+    policy = phone._fuse.policy
+    assert (policy.max_calls_per_hour, policy.max_duration, policy.country, policy.emergency) == (30, 600.0, "DE", "refuse")
+    assert policy.allows("**9") and policy.allows("+4930123") and not policy.allows("+49900123") and not policy.allows("001")
+    assert phone._callers.callers.allow == ("62*",) and phone._callers.callers.deny == ("+49190*",)
+    assert create_phone(load(tmp_path, CONTRACT))._fuse.policy.max_calls_per_hour is None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("max_call_per_hour = 3", ["bell.toml:2: policy.max_call_per_hour: unknown key. The nearest known key is 'max_calls_per_hour'"]),
+        ("max_calls_per_hour = -1", ["bell.toml:2: policy.max_calls_per_hour: must be a number of calls"]),
+        ("max_duration = 0", ["bell.toml:2: policy.max_duration: must be seconds"]),
+        ('emergency = "maybe"', ["bell.toml:2: policy.emergency: 'maybe' is not known", "'refuse', 'allow'"]),
+        ('country = "XX"', ["bell.toml:2: policy.country:", "known are"]),
+        ('accept_from = "300.1.1.1/8"', ["bell.toml:2: policy.accept_from:"]),
+        ('allow_callers = "620"', ["bell.toml:2: policy.allow_callers: must be a list"]),
+        ('denied_prefixes = [""]', ["bell.toml:2: policy.denied_prefixes:"]),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_told_with_its_line(tmp_path: Path, line: str, words: list[str]) -> None:
+    message = complaint(tmp_path, f'[policy]\n{line}\n[[destination]]\ntarget = "a@b"\n')
+    for word in words:
+        assert word in message

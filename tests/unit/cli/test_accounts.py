@@ -9,6 +9,7 @@ import pytest
 
 from flexosip import Phone
 from flexosip.cli.accounts import AccountOptions, add_account_options, config_places, create_phone, resolve_account
+from flexosip.cli.policy import add_caller_options, add_calling_options
 from flexosip.errors import ConfigurationError
 
 CONFIG = """\
@@ -225,3 +226,30 @@ def test_a_profile_by_flag_takes_the_account_for_the_user() -> None:
 def test_a_profile_that_makes_no_sense_is_named_with_its_line(tmp_path: Path, lines: str, sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         resolve("--account", "a", files={tmp_path / "config.toml": f'[account.a]\naor = "bell"\n{lines}\n'})
+
+
+def calling(*words: str, files: dict[Path, str]) -> AccountOptions:
+    """What a command that calls and is called resolves."""
+    parser = argparse.ArgumentParser()
+    add_account_options(parser)
+    add_caller_options(parser)
+    add_calling_options(parser)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return resolve_account(parser.parse_args(words), list(files))
+
+
+def test_the_policy_of_the_config_serves_every_account_and_flags_win_one_by_one(tmp_path: Path) -> None:
+    text = '[policy]\nmax_calls_per_hour = 5\ndenied_prefixes = ["+49900"]\nemergency = "allow"\naccept_from = "registrar"\n'
+    files = {tmp_path / "etc": text, tmp_path / "user": "[policy]\nmax_calls_per_hour = 7\n"}
+    for words in ((), ("--account", "sip:a@b")):
+        policy = create_phone(calling(*words, files=files))._fuse.policy
+        assert (policy.max_calls_per_hour, policy.denied_prefixes, policy.emergency) == (7, ("+49900",), "allow")
+    told = calling("--max-calls-per-hour", "9", "--max-duration", "60", "--deny-prefix", "1", "--deny", "0190*", files=files)
+    phone = create_phone(told)
+    policy = phone._fuse.policy
+    assert (policy.max_calls_per_hour, policy.max_duration, policy.denied_prefixes, policy.emergency) == (9, 60, ("1",), "allow")
+    assert phone._callers.callers.deny == ("0190*",)
+    with pytest.raises(ConfigurationError, match=r"etc:1: policy.acept_from: unknown key. The nearest known key is 'accept_from'"):
+        calling(files={tmp_path / "etc": '[policy]\nacept_from = "any"\n'.replace("[policy]\n", "policy.")})

@@ -5,9 +5,12 @@ from __future__ import annotations
 import enum
 import hmac
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Access", "Gate", "Verdict", "caller_matches"]
+if TYPE_CHECKING:
+    from flexosip.sip.identity import Identity
+
+__all__ = ["Access", "Gate", "Verdict"]
 
 TRIES_A_CALL = 3
 _TRIES_OVER_CALLS = 6
@@ -30,25 +33,12 @@ class Verdict(enum.Enum):
     """It is not, and that was the last try; nobody gets in for a while."""
 
 
-def caller_matches(pattern: str, user: str, host: str) -> bool:
-    """Whether a caller is meant by a pattern.
-
-    A pattern is the number or name of the caller, or `user@host`; a `*` at its end stands for any rest. Every other `*` is the key of that
-    name: `**6*` means all numbers that begin with `**6`, as a FRITZ!Box shows its own phones.
-    """
-    whole = f"{user}@{host}" if "@" in pattern else user
-    pattern, whole = pattern.removeprefix("sip:").lower(), whole.lower()
-    if pattern.endswith("*"):
-        return whole.startswith(pattern[:-1])
-    return whole == pattern
-
-
 class Access:
     """The rules, and the lock-out that all calls share: a caller's number can be forged, so it does not limit the guessing.
 
     Args:
         pin: None: everybody who may call may also control.
-        callers: patterns of who may call; empty: everybody.
+        callers: patterns of who may call, see `Identity.matches`; empty: everybody.
     """
 
     def __init__(self, pin: str | None = None, callers: tuple[str, ...] = ()) -> None:
@@ -58,9 +48,17 @@ class Access:
         self._wrong = 0
         self._locked_until: float | None = None
 
-    def allows(self, user: str, host: str) -> bool:
-        """Whether this caller may call at all."""
-        return not self._callers or any(caller_matches(pattern, user, host) for pattern in self._callers)
+    def allows(self, identity: Identity | None, *, has_server: bool) -> bool:
+        """Whether this caller may call at all.
+
+        What the server asserts decides; else the From that the server let through. From elsewhere everybody writes into From what he
+        likes: a bell with a server believes none of it. A bell without one has nothing else to go by.
+        """
+        if not self._callers or "*" in self._callers:
+            return True
+        if identity is None or (has_server and not identity.trusted):
+            return False
+        return identity.matches(*self._callers)
 
     def locked_for(self, now: float) -> float:
         """Seconds until the next call is taken; 0 when it would be taken now."""

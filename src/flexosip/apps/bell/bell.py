@@ -13,6 +13,7 @@ from flexosip.apps.bell.config import BellConfig
 from flexosip.apps.bell.state import Announcement, BellState, ModeChanged, Swallowed, Triggered, TriggerPending
 from flexosip.apps.bell.store import Store, default_store_path
 from flexosip.apps.bell.triggers import Trigger, TriggerUnavailable, create_trigger
+from flexosip.apps.policy_settings import policy_to_phone
 from flexosip.apps.profile_settings import profile_reach
 from flexosip.apps.reach_settings import reach_of
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, MediaError, MissingExtra
@@ -58,6 +59,7 @@ def create_phone(config: BellConfig, **options: Any) -> Phone:
         settings["listen"] = ("0.0.0.0:5060",)
     if account.reach:
         settings["reach"] = reach_of(account.reach)
+    settings |= policy_to_phone(config.policy)
     if account.codecs:
         settings["codecs"] = account.codecs
     if account.profile is None or account.aor is None:
@@ -231,9 +233,8 @@ class Bell:
 
     async def _on_call(self, call: Call) -> None:
         now = self._now()
-        user, host = _caller(call)
         self._report("incoming", **{"call_id": call.id, "from": str(call.remote.uri) if call.remote is not None else ""})
-        if not self._access.allows(user, host):
+        if not self._access.allows(call.identity, has_server=self.config.account.aor is not None):
             self._report("refused", call_id=call.id, reason="caller")
             await call.reject(403)
             return
@@ -340,13 +341,6 @@ class Bell:
         access = stored.get("access")
         if isinstance(access, dict):
             self._access.restore(access, now, wall)
-
-
-def _caller(call: Call) -> tuple[str, str]:
-    """User and host that the caller claims; the registrar answers for them."""
-    uri: Any = call.remote.uri if call.remote is not None else None
-    user = getattr(uri, "unescaped_user", None) or getattr(uri, "number", None) or ""
-    return str(user), str(getattr(uri, "host", "") or "")
 
 
 def _check_prompts(config: BellConfig) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flexosip.apps.policy_settings import policy_settings
 from flexosip.apps.profile_settings import PROFILE_KEYS, profile_of
 from flexosip.apps.reach_settings import REACH_KEYS, reach_settings
 from flexosip.apps.settings import IniFile, Table, read_settings_text, read_toml
@@ -20,7 +21,7 @@ PROMPT_NAMES = ("welcome", "on", "off", "once", "5min", "forever")
 LANGUAGES = ("en", "de")
 _PROMPTS = Path(__file__).parent / "prompts"
 
-_SECTIONS = ("account", "destination", "trigger", "access", "timing", "prompts")
+_SECTIONS = ("account", "destination", "trigger", "access", "timing", "prompts", "policy")
 _ACCOUNT_KEYS = (
     "aor", "password", "password_file", "registrar", "proxy", "auth_user", "realm", "transport", "display_name", "listen", "codecs",
     "tls_ca", "tls_certificate", "tls_key", *PROFILE_KEYS, *REACH_KEYS,
@@ -110,6 +111,8 @@ class BellConfig:
     cool_down: float = 0.0
     """Seconds between the end of an alert and the next."""
     language: str = "en"
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """Who may call at all and whom it may call, see `flexosip.apps.policy_settings`."""
     prompts: Mapping[str, Path] = field(default_factory=dict)
     """Own recordings by name; see `PROMPT_NAMES`."""
     path: Path | None = None
@@ -193,6 +196,7 @@ def _from_toml(top: Table) -> BellConfig:
         cool_down=cool_down,
         language=language,
         prompts=prompts,
+        policy=policy_settings(top.table("policy")),
         path=top.path,
     )
 
