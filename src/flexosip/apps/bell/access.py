@@ -5,12 +5,9 @@ from __future__ import annotations
 import enum
 import hmac
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from flexosip.sip.identity import Identity
-
-__all__ = ["Access", "Gate", "Verdict"]
+__all__ = ["Access", "Caller", "Gate", "Verdict"]
 
 TRIES_A_CALL = 3
 _TRIES_OVER_CALLS = 6
@@ -33,6 +30,17 @@ class Verdict(enum.Enum):
     """It is not, and that was the last try; nobody gets in for a while."""
 
 
+class Caller(Protocol):
+    """Who calls, as `call.identity` tells it."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it comes from our server."""
+
+    def matches(self, *patterns: str) -> bool:
+        """Whether one of the patterns means the caller; what the server asserts counts, where it does."""
+
+
 class Access:
     """The rules, and the lock-out that all calls share: a caller's number can be forged, so it does not limit the guessing.
 
@@ -48,7 +56,7 @@ class Access:
         self._wrong = 0
         self._locked_until: float | None = None
 
-    def allows(self, identity: Identity | None, *, has_server: bool) -> bool:
+    def allows(self, identity: Caller | None, *, has_server: bool) -> bool:
         """Whether this caller may call at all.
 
         What the server asserts decides; else the From that the server let through. From elsewhere everybody writes into From what he
