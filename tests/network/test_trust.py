@@ -61,6 +61,34 @@ def test_who_is_called_directly_challenges_in_vain(status: int, header: str, cha
     World().run_with_peer(story, aor=MINE, password="SECRET", register=False)
 
 
+@pytest.mark.parametrize(
+    ("contact", "address"), [(f"sip:peer@{SERVER};maddr=10.0.0.66", ("10.0.0.66", 5060)), (f"sip:peer@{SERVER}:7777", (SERVER, 7777))]
+)
+def test_nobody_becomes_our_server_by_its_name_in_a_contact(contact: str, address: tuple[str, int]) -> None:
+    """The other side of a call names our server, and a way elsewhere: our BYE goes there, but what comes from there stays a stranger's."""
+    world = World()
+
+    async def story() -> None:
+        server = await RawPeer.open(world.network, SERVER)
+        host = server.host if address[0] == SERVER else world.network.host(address[0])
+        stranger = await RawPeer.open(host, address[0], port=address[1])
+        async with world.phone("10.0.0.1", aor=MINE, password="SECRET", register=False) as phone:
+            call = await phone.dial("4711")
+            server.answer(await server.request("INVITE"), 200, sdp(host=SERVER), headers=(("Contact", f"<{contact}>"),))
+            await call.wait_answered(5)
+            await stranger.request("ACK")
+            await call.hangup()
+            stranger.answer(await stranger.request("BYE"), 200)
+            stranger.ask("INVITE", sdp(), uri="sip:me@10.0.0.1")
+            await stranger.expect_nothing()
+            assert phone.accounts[0].server_addresses == {SERVER}
+            await settle(phone)
+        server.close()
+        stranger.close()
+
+    world.run_alone(story)
+
+
 def test_whoever_the_server_connects_us_with_gets_no_credentials_by_asking_himself() -> None:
     """The server takes itself out of the call; the other side, reached directly from then on, challenges the BYE."""
     world = World()

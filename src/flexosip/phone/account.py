@@ -17,7 +17,7 @@ from flexosip.phone.credentials import Credentials, create_auth
 from flexosip.phone.server_rules import ServerRules
 from flexosip.phone.values import checked_text, parse_server, shown
 from flexosip.sip.headers import NameAddr
-from flexosip.sip.next_hop import SECURE_TRANSPORTS, TRANSPORTS, NextHop, transport_of
+from flexosip.sip.next_hop import DEFAULT_PORTS, SECURE_TRANSPORTS, TRANSPORTS, NextHop, transport_of
 from flexosip.sip.registration import Registration, RegistrationEvent
 from flexosip.sip.uri import SipUri
 
@@ -172,6 +172,14 @@ class Account:
 
     def __repr__(self) -> str:
         return f"<Account {self.aor}>"
+
+    def is_server(self, uri: SipUri) -> bool:
+        """Whether a next hop is the account's server. Others may have written it, into a Contact for example: an maddr or a port
+        beside the server's name leads to somebody else."""
+        server = self.server
+        if uri.host != server.host or uri.has_parameter("maddr"):
+            return False
+        return uri.port in (None, server.port) or (server.port is None and uri.port in DEFAULT_PORTS.values())
 
     def note_server(self, flow: Flow) -> None:
         """A request of the account goes to its server over `flow`."""

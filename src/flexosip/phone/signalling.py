@@ -266,7 +266,7 @@ class Signalling:
 
     def noting(self, uri: SipUri, done: Callable[[Flow | None, Exception | None], None]) -> Callable[[Flow | None, Exception | None], None]:
         """`done`, after the accounts whose server `uri` is have learned the way to it."""
-        accounts = [account for account in self.phone.accounts if account.server.host == uri.host]
+        accounts = [account for account in self.phone.accounts if account.is_server(uri)]
 
         def found(flow: Flow | None, error: Exception | None) -> None:
             if flow is None:
