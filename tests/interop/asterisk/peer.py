@@ -6,22 +6,23 @@ Users alice, bob, bell, carol, timer1 and rel1 with the password secret-NAME; se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Self
 
 from tests.interop.absent import ASTERISK_TREE, LAB
 from tests.interop.process import LOOPBACK, free_ports, wait_until
 
-__all__ = ["Asterisk"]
+__all__ = ["Asterisk", "Servers"]
 
 DOMAIN = "lab.test"
 
 
 class Asterisk:
-    """Asterisk 22: `async with` starts and ends it.
+    """Asterisk 22, from `start` to `stop`.
 
     Args:
         folder: for its logs; the configuration lies in the tree, under a name made of the folder's.
@@ -46,16 +47,18 @@ class Asterisk:
         assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    async def __aenter__(self) -> Self:
+    def start(self) -> None:
+        """Start it and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(self._script, "start", str(ASTERISK_TREE), str(self.folder), str(self.port))
+        self._script("start", str(ASTERISK_TREE), str(self.folder), str(self.port))
         for line in self._dialplan:
-            await self.command(f"dialplan add extension {line}")
-        return self
+            self._script("rx", str(ASTERISK_TREE), str(self.folder), f"dialplan add extension {line}")
 
-    async def __aexit__(self, *details: Any) -> None:
-        await asyncio.to_thread(self._script, "stop", str(ASTERISK_TREE), str(self.folder))
-        shutil.rmtree(self.inside)
+    def stop(self) -> None:
+        """End it; nothing of it stays in the tree."""
+        inside = self.inside
+        self._script("stop", str(ASTERISK_TREE), str(self.folder))
+        shutil.rmtree(inside)
 
     async def command(self, text: str) -> str:
         """A command of its console; what it prints."""
@@ -76,13 +79,19 @@ class Asterisk:
         """Its folder in the tree, with configuration, logs and recordings."""
         return Path(self._script("files", str(ASTERISK_TREE), str(self.folder)).strip())
 
-    async def edit(self, file: str, old: str, new: str, module: str = "res_pjsip.so") -> None:
-        """Change its configuration and have the module read it again."""
+    @contextlib.asynccontextmanager
+    async def edited(self, file: str, old: str, new: str, module: str = "res_pjsip.so") -> AsyncIterator[None]:
+        """Within the block its configuration is changed, and the module has read it; afterwards it is as before."""
         path = self.inside / "etc" / file
         text = path.read_text()
         assert old in text, f"{file} has no {old!r}"
         path.write_text(text.replace(old, new))
-        await self.command(f"module reload {module}")
+        try:
+            await self.command(f"module reload {module}")
+            yield
+        finally:
+            path.write_text(text)
+            await self.command(f"module reload {module}")
 
     async def wait_log(self, wanted: str, timeout: float = 10.0) -> None:
         """Wait until its log holds `wanted`."""
@@ -92,3 +101,7 @@ class Asterisk:
             return "".join(path.read_text(errors="replace") for path in logs if path.is_file())
 
         await wait_until(lambda: wanted in text(), timeout, f"asterisk logs {wanted!r}")
+
+
+Servers = Callable[[str], Asterisk]
+"""The running server that challenges by an algorithm."""

@@ -10,7 +10,7 @@ import pytest
 
 from flexosip import Phone, Tone
 from flexosip.observe.trace import WireMessage
-from tests.interop.asterisk.peer import DOMAIN, Asterisk
+from tests.interop.asterisk.peer import DOMAIN, Asterisk, Servers
 from tests.interop.listening import assert_tone
 
 pytestmark = pytest.mark.peer("asterisk")
@@ -25,24 +25,23 @@ def account(server: Asterisk, user: str = "alice", transport: str = "udp") -> Ph
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
-async def test_it_registers_us_and_takes_the_binding_away_again(tmp_path: Path, algorithm: str, transport: str) -> None:
-    async with Asterisk(tmp_path / "asterisk", algorithm=algorithm) as server:
-        async with account(server, transport=transport) as phone:
-            assert phone.accounts[0].registered
-            assert "sip:" in await server.command("pjsip show contacts")
-        assert "No objects found" in await server.command("pjsip show contacts")
+async def test_it_registers_us_and_takes_the_binding_away_again(asterisk_by: Servers, algorithm: str, transport: str) -> None:
+    server = asterisk_by(algorithm)
+    async with account(server, transport=transport) as phone:
+        assert phone.accounts[0].registered
+        assert "sip:" in await server.command("pjsip show contacts")
+    assert "No objects found" in await server.command("pjsip show contacts")
 
 
-async def test_its_options_keep_us_in_its_list_of_reachable_phones(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server:
-        await server.edit("pjsip.conf", "qualify_frequency=0", "qualify_frequency=1")
+async def test_its_options_keep_us_in_its_list_of_reachable_phones(server: Asterisk) -> None:
+    async with server.edited("pjsip.conf", "qualify_frequency=0", "qualify_frequency=1"):
         async with account(server):
             await server.wait_command("pjsip show contacts", "Avail")
 
 
-async def test_its_echo_gives_our_tone_back_and_it_agrees_to_hold_and_resume(tmp_path: Path) -> None:
+async def test_its_echo_gives_our_tone_back_and_it_agrees_to_hold_and_resume(server: Asterisk, tmp_path: Path) -> None:
     heard = tmp_path / "heard.wav"
-    async with Asterisk(tmp_path / "asterisk") as server, account(server) as phone:
+    async with account(server) as phone:
         directions: list[tuple[str, str]] = []
 
         @phone.on_wire
@@ -63,8 +62,8 @@ async def test_its_echo_gives_our_tone_back_and_it_agrees_to_hold_and_resume(tmp
     assert_tone(heard, 440, seconds=1.5)
 
 
-async def test_it_reads_our_keys_and_we_read_its(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server, account(server) as phone:
+async def test_it_reads_our_keys_and_we_read_its(server: Asterisk) -> None:
+    async with account(server) as phone:
         async with phone.call("603") as call:
             await asyncio.sleep(0.5)
             await call.send_digits("159#")
@@ -73,9 +72,9 @@ async def test_it_reads_our_keys_and_we_read_its(tmp_path: Path) -> None:
             assert await call.gather(max_digits=4, timeout=8, terminator="") == "123#"
 
 
-async def test_it_connects_two_of_our_phones(tmp_path: Path) -> None:
+async def test_it_connects_two_of_our_phones(server: Asterisk, tmp_path: Path) -> None:
     heard = tmp_path / "heard.wav"
-    async with Asterisk(tmp_path / "asterisk") as server, account(server) as alice, account(server, "bob") as bob:
+    async with account(server) as alice, account(server, "bob") as bob:
 
         @bob.on_call
         async def answer(call: object) -> None:

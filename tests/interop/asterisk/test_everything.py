@@ -11,17 +11,13 @@ import pytest
 
 from flexosip import Busy, Call, CertificateError, Phone, Tone
 from flexosip.observe.trace import WireMessage
-from tests.interop.asterisk.peer import DOMAIN, Asterisk
+from tests.interop.asterisk.peer import DOMAIN, Asterisk, Servers
 from tests.interop.listening import assert_tone
 from tests.interop.process import wait_until
 
 pytestmark = pytest.mark.peer("asterisk")
 
 LISTEN = "127.0.0.1:0"
-REFLECT = (
-    "reflect,1,Set(MESSAGE(body)=heard-${MESSAGE(body)}) into lab",
-    "reflect,2,MessageSend(pjsip:alice,pjsip:bob) into lab",
-)
 
 
 def account(server: Asterisk, user: str = "alice", **settings: Any) -> Phone:
@@ -58,26 +54,28 @@ def count(seen: list[WireMessage], direction: str, start: bytes) -> int:
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
-async def test_registration_and_a_call_by_tls_with_its_own_certificate_trusted(tmp_path: Path, algorithm: str) -> None:
-    async with Asterisk(tmp_path / "asterisk", algorithm=algorithm) as server:
-        certificate = tmp_path / "its.pem"
-        certificate.write_text(ssl.get_server_certificate(("127.0.0.1", server.tls_port)))
-        settings = {"password": "secret-alice", "proxy": server.tls_address, "transport": "tls", "listen": LISTEN, "tls_ca": certificate}
-        # It names the address, not the domain: whoever is called by the address is content, who has the domain is not.
-        with pytest.raises(CertificateError, match=r"lab\.test"):
-            async with Phone(f"sip:alice@{DOMAIN}", **settings):
-                pass
-        async with Phone("sip:alice@127.0.0.1", **settings) as phone:
-            assert phone.accounts[0].registered
-            async with phone.call("600") as call:
-                call.play(Tone(440))
-                call.record(tmp_path / "heard.wav", side="in")
-                await asyncio.sleep(1.5)
+async def test_registration_and_a_call_by_tls_with_its_own_certificate_trusted(
+    asterisk_by: Servers, tmp_path: Path, algorithm: str
+) -> None:
+    server = asterisk_by(algorithm)
+    certificate = tmp_path / "its.pem"
+    certificate.write_text(ssl.get_server_certificate(("127.0.0.1", server.tls_port)))
+    settings = {"password": "secret-alice", "proxy": server.tls_address, "transport": "tls", "listen": LISTEN, "tls_ca": certificate}
+    # It names the address, not the domain: whoever is called by the address is content, who has the domain is not.
+    with pytest.raises(CertificateError, match=r"lab\.test"):
+        async with Phone(f"sip:alice@{DOMAIN}", **settings):
+            pass
+    async with Phone("sip:alice@127.0.0.1", **settings) as phone:
+        assert phone.accounts[0].registered
+        async with phone.call("600") as call:
+            call.play(Tone(440))
+            call.record(tmp_path / "heard.wav", side="in")
+            await asyncio.sleep(1.5)
     assert_tone(tmp_path / "heard.wav", 440, seconds=1)
 
 
-async def test_blind_transfer(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server, account(server) as alice, account(server, "bob") as bob:
+async def test_blind_transfer(server: Asterisk, tmp_path: Path) -> None:
+    async with account(server) as alice, account(server, "bob") as bob:
         calls = answering(bob, tmp_path / "heard.wav")
         call = await alice.call("bob")
         await asyncio.sleep(0.5)
@@ -90,42 +88,40 @@ async def test_blind_transfer(tmp_path: Path) -> None:
     assert_tone(tmp_path / "heard.wav", 1004, seconds=1)
 
 
-async def test_attended_transfer(tmp_path: Path) -> None:
+async def test_attended_transfer(server: Asterisk, tmp_path: Path) -> None:
     heard = tmp_path / "heard.wav"
-    async with Asterisk(tmp_path / "asterisk") as server:
-        async with account(server) as alice, account(server, "bob") as bob, account(server, "carol") as carol:
-            at_bob, at_carol = answering(bob, heard), answering(carol)
-            to_bob, to_carol = await alice.call("bob"), await alice.call("carol")
-            result = await to_bob.transfer(to_carol)
-            assert result.status in (0, 200)
-            await asyncio.wait_for(to_bob.wait_ended(), 5)
-            await asyncio.wait_for(to_carol.wait_ended(), 5)
-            await asyncio.sleep(1.5)
-            assert (at_bob[0].state, at_carol[0].state) == ("answered", "answered")
-            await at_bob[0].hangup()
-            await asyncio.wait_for(at_carol[0].wait_ended(), 5)
+    async with account(server) as alice, account(server, "bob") as bob, account(server, "carol") as carol:
+        at_bob, at_carol = answering(bob, heard), answering(carol)
+        to_bob, to_carol = await alice.call("bob"), await alice.call("carol")
+        result = await to_bob.transfer(to_carol)
+        assert result.status in (0, 200)
+        await asyncio.wait_for(to_bob.wait_ended(), 5)
+        await asyncio.wait_for(to_carol.wait_ended(), 5)
+        await asyncio.sleep(1.5)
+        assert (at_bob[0].state, at_carol[0].state) == ("answered", "answered")
+        await at_bob[0].hangup()
+        await asyncio.wait_for(at_carol[0].wait_ended(), 5)
     assert_tone(heard, 1000, seconds=1)
 
 
-async def test_a_call_is_picked_up_by_an_invite_with_replaces(tmp_path: Path) -> None:
+async def test_a_call_is_picked_up_by_an_invite_with_replaces(server: Asterisk, tmp_path: Path) -> None:
     heard = tmp_path / "heard.wav"
-    async with Asterisk(tmp_path / "asterisk") as server:
-        async with account(server) as alice, account(server, "bob") as bob, account(server, "carol") as carol:
-            calls = answering(bob)
-            call = await alice.call("bob")
-            call.play(Tone(440))
-            await wait_until(lambda: calls and calls[0].state == "answered", 5, "bob has the call")
-            async with carol.call("bob", replaces=calls[0]) as taken:
-                taken.record(heard, side="in")
-                end = await asyncio.wait_for(calls[0].wait_ended(), 5)
-                assert end.by == "remote"
-                await asyncio.sleep(1.5)
-                assert call.state == "answered"
+    async with account(server) as alice, account(server, "bob") as bob, account(server, "carol") as carol:
+        calls = answering(bob)
+        call = await alice.call("bob")
+        call.play(Tone(440))
+        await wait_until(lambda: calls and calls[0].state == "answered", 5, "bob has the call")
+        async with carol.call("bob", replaces=calls[0]) as taken:
+            taken.record(heard, side="in")
+            end = await asyncio.wait_for(calls[0].wait_ended(), 5)
+            assert end.by == "remote"
+            await asyncio.sleep(1.5)
+            assert call.state == "answered"
     assert_tone(heard, 440, seconds=1)
 
 
-async def test_the_lamp_of_a_line_follows_its_calls(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server, account(server) as alice, account(server, "bob") as bob:
+async def test_the_lamp_of_a_line_follows_its_calls(server: Asterisk) -> None:
+    async with account(server) as alice, account(server, "bob") as bob:
         states: list[str] = []
 
         @bob.on_call
@@ -150,8 +146,8 @@ async def test_the_lamp_of_a_line_follows_its_calls(tmp_path: Path) -> None:
         assert "early" in states and states.index("early") < states.index("confirmed") < len(states) - 1
 
 
-async def test_the_lamp_of_a_mailbox_goes_on_with_a_message(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server, account(server) as alice:
+async def test_the_lamp_of_a_mailbox_goes_on_with_a_message(server: Asterisk) -> None:
+    async with account(server) as alice:
         async with alice.message_waiting() as box:
 
             async def wanted(waiting: bool) -> Any:
@@ -168,8 +164,8 @@ async def test_the_lamp_of_a_mailbox_goes_on_with_a_message(tmp_path: Path) -> N
             assert summary.voice_new == 1
 
 
-async def test_a_text_message_to_it_comes_back(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk", dialplan=REFLECT) as server, account(server) as alice:
+async def test_a_text_message_to_it_comes_back(server: Asterisk) -> None:
+    async with account(server) as alice:
         came: list[str] = []
         alice.on_message(lambda message: came.append(message.text))
         await alice.message("reflect", "Grüße aus dem Keller")
@@ -178,13 +174,9 @@ async def test_a_text_message_to_it_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("refresher", ["us", "asterisk"])
-async def test_the_session_is_refreshed_by_each_side(tmp_path: Path, refresher: str) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server:
-        # Half of the shortest interval that the RFC allows.
-        await server.edit("pjsip.conf", "timers_sess_expires=120", "timers_sess_expires=90")
-        settings: dict[str, Any] = {"session_expires": 90} if refresher == "us" else {"session_expires": None}
-        async with account(server, "timer1", **settings) as phone:
+async def test_the_session_is_refreshed_by_each_side(server: Asterisk) -> None:
+    async def refreshed_by(refresher: str, session_expires: float | None) -> None:
+        async with account(server, "timer1", session_expires=session_expires) as phone:
             seen = watching(phone)
             async with phone.call("600") as call:
                 call.play(Tone(440))
@@ -200,9 +192,13 @@ async def test_the_session_is_refreshed_by_each_side(tmp_path: Path, refresher: 
                 await asyncio.sleep(0.5)
                 assert call.state == "answered"
 
+    # Half of the shortest interval that the RFC allows.
+    async with server.edited("pjsip.conf", "timers_sess_expires=120", "timers_sess_expires=90"):
+        await asyncio.gather(refreshed_by("us", 90), refreshed_by("asterisk", None))
 
-async def test_what_it_says_before_the_answer_is_acknowledged_by_prack(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server, account(server, "rel1") as phone:
+
+async def test_what_it_says_before_the_answer_is_acknowledged_by_prack(server: Asterisk) -> None:
+    async with account(server, "rel1") as phone:
         seen = watching(phone)
         with pytest.raises(Busy):
             async with phone.call("609"):
@@ -211,8 +207,8 @@ async def test_what_it_says_before_the_answer_is_acknowledged_by_prack(tmp_path:
         assert count(seen, "in", b"SIP/2.0 183") >= 1
 
 
-async def test_it_acknowledges_ours_by_prack(tmp_path: Path) -> None:
-    async with Asterisk(tmp_path / "asterisk") as server, account(server) as alice, account(server, "rel1") as callee:
+async def test_it_acknowledges_ours_by_prack(server: Asterisk) -> None:
+    async with account(server) as alice, account(server, "rel1") as callee:
         calls = answering(callee)
         seen = watching(callee)
         async with alice.call("rel1"):
