@@ -202,6 +202,63 @@ def test_a_request_in_clear_with_the_right_tags_gets_481_in_a_dialog_over_tls(me
     World().run_with_peer(story)
 
 
+def test_an_ack_from_elsewhere_with_the_right_tags_proves_nothing_in_a_dialog_over_tls() -> None:
+    """D7: the 200 goes on being repeated until the ACK comes by the call's own way."""
+
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        calls = answering(phone)
+        peer.ask("INVITE", sdp())
+        ok = await peer.response(200, "INVITE")
+        usage = calls[0]._session.usage
+        ours = usage.flow
+        usage.flow = Flow("tls", ("10.0.0.1", 5061), (PEER, 5061))
+        peer.acknowledge(ok)
+        repeated = peer.count(200)
+        await asyncio.sleep(3)
+        assert peer.count(200) > repeated
+        usage.flow = ours
+        peer.acknowledge(ok)
+        await asyncio.sleep(0.1)
+        repeated = peer.count(200)
+        await asyncio.sleep(8)
+        assert peer.count(200) == repeated and calls[0].end is None
+
+    World().run_with_peer(story)
+
+
+def test_a_subscription_over_tls_is_neither_renewed_nor_ended_from_elsewhere() -> None:
+    """D7: NOTIFY to what we follow, SUBSCRIBE to what we tell."""
+
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        phone.notifier("weather").update(b"sun", "text/plain")
+        peer.ask("SUBSCRIBE", call_id="s1", headers=(("Event", "weather"), ("Expires", "600"), ("Contact", f"<sip:peer@{PEER}>")))
+        ok = await peer.response(200, "SUBSCRIBE")
+        peer.answer(await peer.request("NOTIFY"), 200)
+        (usage,) = phone.core.dialogs.values()
+        usage._flow = Flow("tls", ("10.0.0.1", 5061), (PEER, 5061))  # type: ignore[attr-defined]
+        peer.within(ok, "SUBSCRIBE", cseq=50, headers=(("Event", "weather"), ("Expires", "0")))
+        await peer.response(481, "SUBSCRIBE")
+        assert list(phone.core.dialogs.values()) == [usage]
+        usage.drop()
+
+        lamp = phone.subscribe(f"sip:peer@{PEER}", "weather", accept="text/plain")
+        entering = asyncio.create_task(lamp.__aenter__())
+        request = await peer.request("SUBSCRIBE")
+        state = (("Event", "weather"), ("Subscription-State", "active;expires=600"), ("Contact", f"<sip:peer@{PEER}>"))
+        peer.answer(request, 200, headers=(("Expires", "600"), ("Contact", f"<sip:peer@{PEER}>")))
+        await asyncio.sleep(0.1)
+        leg = next(iter(phone.core.dialogs.values()))
+        leg.flow = Flow("tls", ("10.0.0.1", 5061), (PEER, 5061))  # type: ignore[attr-defined]
+        peer.within(request, "NOTIFY", headers=state)
+        await peer.response(481, "NOTIFY")
+        assert lamp.latest is None and not entering.done()
+        entering.cancel()
+        await asyncio.wait((entering,))
+        leg.drop()
+
+    World().run_with_peer(story)
+
+
 def test_out_of_thin_air_comes_nothing() -> None:
     """D7: NOTIFY, UPDATE and INFO of no dialog, MESSAGE and SUBSCRIBE of strangers."""
 

@@ -10,7 +10,7 @@ import pytest
 from flexosip import CallEnded, ConfigurationError, InvalidState, MediaError, Phone, Tone
 from flexosip.audio.levels import tone_level
 from flexosip.audio.tones import DTMF_PAIRS
-from flexosip.phone.events import DigitPressed
+from flexosip.phone.events import DigitHeld, DigitPressed
 from tests.network.stage import RawPeer, World, sdp, settle
 
 TARGET = "sip:peer@10.0.0.9"
@@ -152,6 +152,94 @@ def test_a_side_that_takes_no_events_gets_info_by_itself_and_rfc4733_is_refused(
         await call.hangup()
         peer.answer(await peer.request("BYE"), 200)
         await settle(phone)
+
+    World().run_with_peer(story)
+
+
+@pytest.mark.parametrize(("allow", "way"), [((), "info"), (("INVITE, ACK, BYE, INFO",), "info"), (("INVITE, ACK, BYE",), "inband")])
+def test_without_telephone_event_the_way_follows_what_the_other_side_allows_and_is_told_at_set_up(
+    allow: tuple[str, ...], way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        sound = peer.sound()
+        call = await phone.dial(TARGET)
+        peer.answer(await peer.request("INVITE"), 200, sdp(formats="8"), headers=tuple(("Allow", value) for value in allow))
+        await call.wait_answered(5)
+        (warning,) = [record for record in caplog.records if "telephone-event" in record.getMessage()]
+        assert ("go by INFO" if way == "info" else "go by tones") in warning.getMessage()
+        sending = asyncio.create_task(call.send_digits("5"))
+        if way == "info":
+            peer.answer(await peer.request("INFO"), 200)
+        await sending
+        await asyncio.sleep(0.3)
+        assert peer.count("INFO") == (way == "info")
+        loud = [packet for packet in sound.receive() if len(set(packet.payload)) > 20]
+        assert bool(loud) == (way == "inband")
+        await call.hangup()
+        peer.answer(await peer.request("BYE"), 200)
+        await settle(phone)
+        sound.close()
+
+    World().run_with_peer(story)
+
+
+def test_with_telephone_event_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(a: Phone, b: Phone, target: str) -> None:
+        collecting(b)
+        async with a.call(target):
+            await asyncio.sleep(0.1)
+
+    World().run(story)
+    assert not [record for record in caplog.records if "telephone-event" in record.getMessage()]
+
+
+@pytest.mark.parametrize("via", ["rfc4733", "info", "info-dtmf"])
+def test_a_hook_flash_and_the_keys_a_to_d_arrive(via: str) -> None:
+    async def story(a: Phone, b: Phone, target: str) -> None:
+        presses = collecting(b)
+        async with a.call(target) as call:
+            await call.send_digits("A!bC,dw!", via=via)
+            await asyncio.sleep(0.5)
+            with pytest.raises(MediaError):
+                await call.send_digits("!", via="inband")
+        assert "".join(press.digit for press in presses) == "A!BCD!"
+
+    World().run(story)
+
+
+def test_a_key_is_told_when_it_goes_down_and_when_it_is_let_go_with_its_duration() -> None:
+    async def story(a: Phone, b: Phone, target: str) -> None:
+        told: list[Any] = []
+
+        @b.on_call
+        async def answer(call: Any) -> None:
+            await call.answer()
+            async for event in call.events():
+                if isinstance(event, (DigitHeld, DigitPressed)):
+                    told.append(event)
+
+        async with a.call(target) as call:
+            await call.send_digits("7", duration=1.0)
+            await call.send_digits("77", duration=0.2)
+            await asyncio.sleep(0.5)
+        assert [(type(event), event.digit) for event in told] == [(DigitHeld, "7"), (DigitPressed, "7")] * 3
+        durations = [event.duration for event in told if isinstance(event, DigitPressed)]
+        assert durations == pytest.approx([1.0, 0.2, 0.2], abs=0.021)
+        assert told[1].at - told[0].at == pytest.approx(1.0, abs=0.06)
+
+    World().run(story)
+
+
+def test_of_a_key_whose_begin_was_lost_only_the_end_is_told() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        told: list[Any] = []
+        phone.on_call_event(lambda call, event: told.append(event) if isinstance(event, DigitHeld) else None)
+
+        async def send(ok: Any, sound: Any, where: Any) -> None:
+            sound.send(where, bytes((7, 0x8A, 3, 32)), payload_type=101, ticks=0)
+
+        assert [press.digit for press in await digits_of(phone, peer, send)] == ["7"]
+        assert not told
 
     World().run_with_peer(story)
 
@@ -373,7 +461,7 @@ def test_a_menu_is_walked_on_a_line_that_loses_packets() -> None:
     World(loss=0.05).run(story)
 
 
-@pytest.mark.parametrize("digits", ["12x", "1\n2", "1\r\nSignal=9", "½", "!"])
+@pytest.mark.parametrize("digits", ["12x", "1\n2", "1\r\nSignal=9", "½", "?"])
 def test_what_is_no_key_is_refused_before_anything_is_sent(digits: str) -> None:
     async def story(a: Phone, b: Phone, target: str) -> None:
         presses = collecting(b)

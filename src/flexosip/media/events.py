@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flexosip.media.statistics import MediaStatistics
 
 __all__ = [
+    "DigitBegan",
     "DigitReceived",
     "DigitsSent",
     "FeedLow",
@@ -83,6 +84,13 @@ class MarkReached:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitBegan:
+    """The other side holds a key down; `DigitReceived` follows when it is let go."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
 class DigitReceived:
     """One key press of the other side. `duration` in seconds, as far as it is known when the press is told."""
 
@@ -140,6 +148,7 @@ MediaEvent = (
     | PlaybackEnded
     | FeedLow
     | MarkReached
+    | DigitBegan
     | DigitReceived
     | DigitsSent
     | FrameCaptured

@@ -17,7 +17,7 @@ from flexosip.audio.pcm import to_mono
 from flexosip.codecs import Codec
 from flexosip.errors import CodecError
 from flexosip.media.concealment import Concealment
-from flexosip.media.events import DigitReceived, MediaStarted, SourceLearned
+from flexosip.media.events import DigitBegan, DigitReceived, MediaStarted, SourceLearned
 from flexosip.media.play_queue import Emit
 from flexosip.media.settings import MediaFormat, StreamSettings
 from flexosip.media.source_guard import SourceGuard, Verdict
@@ -165,8 +165,12 @@ class Receiver:
             if payload_type not in self._event_types:
                 self.unknown_payload += 1
             self._as_events = min(self._as_events + 1, _MAX_EVENT_PACKETS)
-            for digit in self._events.receive(sequence, timestamp, data[start:end], marker, now, ssrc):
+            held = self._events.active
+            digits = self._events.receive(sequence, timestamp, data[start:end], marker, now, ssrc)
+            for digit in digits:
                 self._tell(digit)
+            if (begun := self._events.active) and (digits or not held):
+                self._emit(DigitBegan(begun))
         elif payload_type not in _COMFORT_NOISE:
             self.unknown_payload += 1
 

@@ -41,7 +41,7 @@ Source = str | os.PathLike[str] | bytes | Pcm | Tone | Iterable[bytes]
 
 _HANGUP_WAIT = 2.0
 """Seconds that `hangup` waits for the other side's confirmation."""
-_DIGITS = re.compile(r"[0-9*#A-Da-d,wWpP ]*\Z")
+_DIGITS = re.compile(r"[0-9*#A-Da-d!,wWpP ]*\Z")
 
 
 class Call(CallFacts):
@@ -263,15 +263,17 @@ class Call(CallFacts):
         return self.play(tone)
 
     async def send_digits(self, digits: str, *, duration: float = 0.1, gap: float = 0.06, via: str = "auto") -> None:
-        """Press keys: `0-9*#A-D`; `w` or `,` waits half a second. Returns when the last is sent.
+        """Press keys: `0-9*#A-D`, `!` for a hook flash; `w` or `,` waits half a second. Returns when the last is sent.
 
         Args:
             duration: seconds a key is held. gap: seconds between keys; both at least 0.04 (ITU-T Q.24).
-            via: `auto` (as the account's profile says, else RFC 4733 when the other side takes it, else INFO), `rfc4733`,
-                `info` (dtmf-relay), `info-dtmf` or `inband`.
+            via: `auto` (as the account's profile says, else RFC 4733 when the other side takes it, else INFO unless it does not allow
+                that, else tones), `rfc4733`, `info` (dtmf-relay), `info-dtmf` or `inband`.
         """
         if not _DIGITS.match(digits):
-            raise ConfigurationError(f"send_digits({digits!r}): allowed are 0-9 * # A-D, and w or a comma for half a second's wait.")
+            raise ConfigurationError(
+                f"send_digits({digits!r}): allowed are 0-9 * # A-D, ! for a hook flash, and w or a comma for half a second's wait."
+            )
         if not 0.04 <= duration <= 6.0 or not 0.04 <= gap <= 6.0:
             raise ConfigurationError(f"send_digits(duration={duration}, gap={gap}): both are 0.04 to 6 seconds.")
         if via not in ("auto", "rfc4733", "info", "info-dtmf", "inband"):

@@ -18,6 +18,7 @@ __all__ = [
     "CallEnd",
     "CallEvent",
     "CallState",
+    "DigitHeld",
     "DigitPressed",
     "EarlyMedia",
     "Ended",
@@ -124,13 +125,21 @@ class Answered(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DigitHeld(CallEvent):
+    """The other side holds a key down now, as its RTP tells; `DigitPressed` follows when it is let go, and says how long it was held."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
 class DigitPressed(CallEvent):
-    """The other side pressed a key; one event a press, however it was sent."""
+    """The other side pressed a key; one event a press, however it was sent. The end of `DigitHeld`, where there was one."""
 
     digit: str
     via: str
     """`rfc4733`, `info` or `inband`."""
     duration: float | None = None
+    """Seconds that it was held, where that is told."""
 
 
 @dataclass(frozen=True, slots=True)

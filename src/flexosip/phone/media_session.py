@@ -16,7 +16,7 @@ from flexosip.errors import ConfigurationError, MediaError
 from flexosip.media import events as media_events
 from flexosip.media.feeding import LiveFeed
 from flexosip.media.settings import MediaFormat, StreamSettings
-from flexosip.phone.events import CallEnd, PlaybackFinished, PlaybackStarted, RecordingFinished
+from flexosip.phone.events import CallEnd, DigitHeld, PlaybackFinished, PlaybackStarted, RecordingFinished
 from flexosip.phone.live_source import LiveSource
 from flexosip.phone.playback import Playback, Recording
 from flexosip.phone.session_requests import send_request
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_CODECS = ("PCMA", "PCMU")
 _WAIT_KEY = 0.5
 """Seconds of a `w` or a comma among the digits."""
+_FLASH = "16"
+"""The hook flash in an INFO: the number of its event (RFC 4733 §7, table 7), as PBXs read it."""
 
 
 def parse_codecs(names: Sequence[str] | None) -> tuple[AudioFormat, ...]:
@@ -234,7 +236,9 @@ class MediaSession:
         if via == "auto" and account is not None:
             via = account.server_rules.digits
         if via == "auto":
-            via = "rfc4733" if self._applied is not None and self._applied.send_event_payload_type is not None else "info"
+            via = self._usual_way()
+        if via == "inband" and "!" in digits:
+            raise MediaError("A hook flash has no tone.", advice="Use via='info', where the other side takes that.")
         if via == "rfc4733" and self._applied.send_event_payload_type is None:
             raise MediaError("The other side does not take digits by RFC 4733.", advice="Use via='info' or via='inband'.")
         async with self._digits_lock:
@@ -250,6 +254,24 @@ class MediaSession:
                 else:
                     await self._send_info(group, duration, gap, via)
 
+    def _usual_way(self) -> str:
+        """RFC 4733 where it is agreed, else INFO unless the other side says that it takes none, else tones."""
+        if self._applied.send_event_payload_type is not None:
+            return "rfc4733"
+        usage = self._session.usage
+        return "inband" if usage is not None and usage.peer_refuses("INFO") else "info"
+
+    def warn_of_digits(self) -> None:
+        """The call is up: say now, and not at the first key, when keys will go another way than usual."""
+        if self._applied.send_event_payload_type is None and logger.isEnabledFor(logging.WARNING):
+            way = self._usual_way()
+            logger.warning(
+                "%s: the other side has not agreed to keys by RFC 4733 (telephone-event): ours go by %s, its own are heard by INFO only. "
+                "If keys get lost, allow telephone-event in the settings of the other phone or PBX",
+                self._session.label,
+                "INFO" if way == "info" else "tones, for it takes no INFO either",
+            )
+
     async def _send_events(self, digits: str, duration: float, gap: float) -> None:
         while self._digits_sent is not None:
             # Of a call that was cancelled: its last key still has to end.
@@ -264,10 +286,11 @@ class MediaSession:
 
     async def _send_info(self, digits: str, duration: float, gap: float, via: str) -> None:
         for digit in digits:
+            signal = _FLASH if digit == "!" else digit
             if via == "info-dtmf":
-                await send_request(self._session, "INFO", digit.encode("ascii"), "application/dtmf")
+                await send_request(self._session, "INFO", signal.encode("ascii"), "application/dtmf")
             else:
-                body = f"Signal={digit}\r\nDuration={duration * 1000:.0f}\r\n"
+                body = f"Signal={signal}\r\nDuration={duration * 1000:.0f}\r\n"
                 await send_request(self._session, "INFO", body.encode("ascii"), "application/dtmf-relay")
             await self._session.sleep(duration + gap)
 
@@ -331,6 +354,10 @@ class MediaSession:
     def _digit_received(self, event: media_events.DigitReceived) -> None:
         if not self._closed:
             self._session.received_digit(event.digit, "rfc4733", event.duration)
+
+    def _digit_began(self, event: media_events.DigitBegan) -> None:
+        if not self._closed:
+            self._session.emit(DigitHeld(self.loop.time(), event.digit))
 
     def _playback_started(self, event: media_events.PlaybackStarted) -> None:
         playback = self._playbacks.get(event.id)
@@ -420,6 +447,7 @@ class MediaSession:
 
 _HANDLERS: dict[type, Callable[[MediaSession, Any], None]] = {
     media_events.FrameCaptured: MediaSession._frame_captured,
+    media_events.DigitBegan: MediaSession._digit_began,
     media_events.DigitReceived: MediaSession._digit_received,
     media_events.PlaybackStarted: MediaSession._playback_started,
     media_events.PlaybackEnded: MediaSession._playback_ended,

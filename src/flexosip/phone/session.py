@@ -176,6 +176,7 @@ class CallSession(SessionEvents):
         if self.max_duration is not None:
             self._limit = self.loop.call_later(self.max_duration, self._too_long)
         self.emit(Answered(self.answered_at, self.media.codec_name))
+        self.media.warn_of_digits()
 
     def _too_long(self) -> None:
         self.own_end = CallEnd("local", 200, f"The call has lasted {self.max_duration:g} seconds, the longest it may")

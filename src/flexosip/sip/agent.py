@@ -414,6 +414,7 @@ class UserAgentCore:
         if request.method != "NOTIFY" or not self.half_dialogs:
             return None
         return self.half_dialogs.get((request.call_id, request.to.tag or ""))
+
     def _came_the_same_way(self, usage: DialogUsage, flow: Flow) -> bool:
         """Who knows the tags of a dialog over TLS from elsewhere does not get into it."""
         established: Flow | None = getattr(usage, "flow", None)
@@ -478,7 +479,7 @@ class UserAgentCore:
 
     def _receive_ack(self, request: Request, flow: Flow) -> None:
         usage = self.dialogs.get(dialog_id_of(request))
-        if usage is not None:
+        if usage is not None and self._came_the_same_way(usage, flow):
             if not flow.proven:
                 self.stack.prove(flow)
             unwrap(request, SDP)

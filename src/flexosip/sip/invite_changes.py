@@ -229,6 +229,10 @@ class ChangingUsage:
         """True if the other side's latest Allow names `method`."""
         return any(method == known.strip().upper() for line in self._peer_allow for known in line.split(","))
 
+    def peer_refuses(self, method: str) -> bool:
+        """True if the other side has told what it allows, and `method` is not among that."""
+        return bool(self._peer_allow) and not self.peer_allows(method)
+
     def note_peer(self, message: Message) -> None:
         """Keep what the other side says it can do."""
         allow = message.headers.get_lines("Allow")

@@ -105,6 +105,11 @@ class DialogReferrals:
         self._referred = False
         """True once a REFER came: the second one's id must be told (RFC 3515 §2.4.6)."""
 
+    @property
+    def flow(self) -> Flow | None:
+        """The way of the dialog: what was made over TLS takes no request from elsewhere."""
+        return self._usage.flow if self._usage is not None else self._own_flow
+
     @classmethod
     def of(cls, usage: InviteUsage) -> DialogReferrals:
         """Those of the dialog of `usage`, which must be answered."""

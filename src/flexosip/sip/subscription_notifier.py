@@ -126,6 +126,11 @@ class NotifierSubscription:
         """The address that the latest SUBSCRIBE came from."""
         return self._flow.remote[0]
 
+    @property
+    def flow(self) -> Flow:
+        """The way that the latest SUBSCRIBE came by: what was made over TLS is not renewed from elsewhere."""
+        return self._flow
+
     def accept_pending(self) -> None:
         """Accept it while it is not decided yet whether the subscriber may know."""
         self.accept(pending=True)
