@@ -286,6 +286,28 @@ def test_the_contact_of_a_forged_call_is_not_told_bye() -> None:
     world.run_with_peer(story)
 
 
+@pytest.mark.parametrize("victim", ["10.0.0.9", "10.0.0.66"])
+def test_states_that_a_forged_address_subscribes_to_are_lent_and_no_more(victim: str) -> None:
+    """D2: SUBSCRIBEs without end in the name of somebody who never answers a NOTIFY: in the source address, or in the Contact only."""
+
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        phone.notifier("presence").update(b"x" * 400, "text/plain")
+        other = await RawPeer.open(world.network, "10.0.0.66")
+        peer.remote = ("10.0.0.1", 5060)
+        came = 0
+        for number in range(60):
+            headers = (("Event", "presence"), ("Contact", f"<sip:victim@{victim}>"))
+            came += len(peer.ask("SUBSCRIBE", call_id=f"s-{number}", from_tag=f"t{number}", headers=headers))
+            await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        sent = [message for one in (peer, other) for message in one.seen if not isinstance(message, Response)]
+        assert sent and sum(len(bytes(message)) for message in sent) <= came + Limits().source_loan
+        other.close()
+
+    world = World()
+    world.run_with_peer(story)
+
+
 def test_answers_do_not_go_where_a_via_of_a_stranger_points_more_than_came() -> None:
     """D2: maddr of the Via names a third host."""
 

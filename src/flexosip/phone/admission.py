@@ -220,8 +220,10 @@ class Admission:
         if not self.limits.bound_answers or (payer.proven and payer.remote[0] == flow.remote[0]):
             return data
         if not data.startswith(b"SIP/2.0 "):
-            # A request of ours goes where our user wants; only a BYE may go to somebody who has never been heard of again.
-            return data if payer.credit >= 0 or self._lend(payer, len(data)) else self._withhold()
+            # A request of ours goes where our user wants; only a BYE may go to somebody who has never been heard of again, and a NOTIFY to
+            # whomever a stranger's SUBSCRIBE names.
+            wanted = payer.credit >= 0 and not data.startswith(b"NOTIFY ")
+            return data if wanted or self._lend(payer, len(data)) else self._withhold()
         if data.startswith(b"SIP/2.0 100"):
             # Without it the INVITE is repeated, which pays for the answer that matters.
             return self._spend(payer, data) if len(data) + _ROOM_FOR_FINAL <= payer.credit else self._withhold()
@@ -250,12 +252,11 @@ class Admission:
         return None
 
     def _lend(self, payer: Flow, size: int) -> bool:
-        """Let a call that was taken go on although its answers have become longer than what came: lost ones have to be repeated."""
+        """Let a call or subscription that was taken go on although more goes out than came: what is lost has to be repeated."""
         missing = size - max(0, payer.credit)
         if payer.credit - size < -self.limits.source_loan or not self._loan.take(self._scheduler.now, missing):
             return False
         payer.credit -= size
-        payer.ringing = True
         return True
 
     def _proven(self, flow: Flow) -> None:
