@@ -11,6 +11,7 @@ import pytest
 from flexosip import Phone
 from flexosip.errors import RegistrationFailed
 from flexosip.phone.reach import Reach
+from flexosip.sip.message import Request
 from tests.network.stage import World, settle
 from tests.network.test_failover import Server
 
@@ -111,6 +112,38 @@ def test_a_proxy_with_lr_is_in_the_route_of_what_goes_out_and_one_without_is_onl
                     assert invite.headers.get_all("Route") == route
                     assert str(invite.uri) == "sip:1@elsewhere.test"
                 await settle(phone)
+
+    run(story, SERVER)
+
+
+class Moved(Server):
+    """Sends the first call elsewhere."""
+
+    def _respond(self, request: Request, status: int, remote: tuple[str, int], body: str = "", headers: Any = ()) -> None:
+        if request.method == "INVITE" and str(request.uri) == "sip:1@elsewhere.test":
+            super()._respond(request, 302, remote, headers=(("Contact", "<sip:2@elsewhere.test>"),))
+        else:
+            super()._respond(request, status, remote, body, headers)
+
+
+def test_a_proxy_with_lr_is_in_the_route_of_redirected_calls_subscriptions_and_presence_too() -> None:
+    async def story(world: World, proxy: Server) -> None:
+        proxy.__class__ = Moved
+        async with world.phone("10.0.0.1", aor="sip:bell@provider.test", proxy=f"sip:{SERVER};lr") as phone:
+            async with phone.call("sip:1@elsewhere.test"):
+                first, second = proxy.requests("INVITE")
+                assert str(second.uri) == "sip:2@elsewhere.test"
+            presence = await phone.publish_presence(True)
+            subscription = phone.subscribe("sip:1@elsewhere.test", "presence")
+            waiting = asyncio.ensure_future(subscription.__aenter__())
+            await asyncio.sleep(1)
+            (subscribe,) = proxy.requests("SUBSCRIBE")
+            for request in (first, second, proxy.requests("PUBLISH")[0], subscribe):
+                assert request.headers.get_all("Route") == [f"<sip:{SERVER};lr>"], request.method
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await presence.remove()
+            await settle(phone)
 
     run(story, SERVER)
 

@@ -166,7 +166,7 @@ def place_again(phone: Phone, session: CallSession, target: Target) -> None:
     else:
         hop, ours = next_hop(phone, target.uri, account)
         if account is not None and ours:
-            routes = account.service_route
+            routes = account.route
     request = usage.request.copy()
     request.uri = target.uri
     headers = request.headers

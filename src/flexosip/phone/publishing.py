@@ -57,7 +57,7 @@ class PresencePublication:
             auth=route.auth,
             expires=expires,
             headers=phone.standard_headers,
-            routes=lambda: account.service_route,
+            routes=lambda: account.route,
             on_change=self._on_change,
         )
 

@@ -143,7 +143,7 @@ class Subscription:
             auth=route.auth,
             expires=self._expires,
             headers=(*phone.standard_headers, *accept),
-            routes=(lambda: account.service_route) if account is not None and route.routes else tuple,
+            routes=(lambda: account.route) if account is not None and route.routes else tuple,
             on_notify=self._on_notify,
             on_change=self._on_change,
         )
