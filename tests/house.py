@@ -30,6 +30,9 @@ class House:
         users: passwords by name.
     """
 
+    add_user: Callable[[str, str], None]
+    """Name and password of one more user."""
+
     def __init__(self, users: Mapping[str, str]) -> None:
         self.users = dict(users)
         self.host_port = ""
@@ -42,6 +45,7 @@ class House:
 
     async def _serve(self) -> None:
         async with Pbx(self.users, listen=("127.0.0.1:0",)) as pbx:
+            self.add_user = pbx.add_user
             pbx.on_event(self.events.append)
             self.host_port = pbx.addresses[0].split(":", 1)[1]
             self._up.set()

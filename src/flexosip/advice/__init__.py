@@ -6,6 +6,7 @@ The errors' `.explain()`, the findings of `flexosip doctor` and the page about t
     network refused        what the operating system said
     certificate expired    why a TLS server is not believed
     error NoAnswer         an error of the library that stands for itself
+    box second factor      what a router said when it was set up
     finding nat.symmetric  what an examination has found
 """
 
@@ -44,6 +45,10 @@ def advice_for(key: str, **words: object) -> Advice:
     kind, _, name = key.partition(" ")
     if kind == "finding":
         return finding_advice(name, **words)
+    if kind == "box":
+        from flexosip.advice.boxes import BOXES
+
+        return BOXES[name].filled(words)
     return {"status": STATUSES, "network": NETWORKS, "certificate": CERTIFICATES, "error": ERRORS}[kind][name].filled(words)
 
 
@@ -66,12 +71,14 @@ def finding_advice(name: str, **words: object) -> Advice:
 
 def all_advice() -> dict[str, Advice]:
     """Everything, by key."""
+    from flexosip.advice.boxes import BOXES
     from flexosip.advice.findings import FINDINGS
 
     table = {f"status {name}": advice for name, advice in STATUSES.items()}
     table |= {f"network {name}": advice for name, advice in NETWORKS.items()}
     table |= {f"certificate {name}": advice for name, advice in CERTIFICATES.items()}
     table |= {f"error {name}": advice for name, advice in ERRORS.items()}
+    table |= {f"box {name}": advice for name, advice in BOXES.items()}
     return table | {f"finding {name}": known.advice for name, known in FINDINGS.items()}
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "watch": "follow the state of a line, a mailbox or somebody's presence",
     "bell": "be a bell: something moves and phones ring; call it to control it",
     "pbx": "be a small PBX: registrar and call router",
+    "setup": "set an account up, step by step: flexosip setup fritzbox",
     "doctor": "say why an account does not work, and what to do",
 }
 """Each is a module of this package (or named in `_MODULES`) with `add_arguments(parser)` and `run(options, output) -> int`."""
