@@ -259,6 +259,26 @@ def test_a_subscription_over_tls_is_neither_renewed_nor_ended_from_elsewhere() -
     World().run_with_peer(story)
 
 
+def test_what_is_told_of_a_refer_after_its_call_comes_the_way_of_that_call() -> None:
+    """D7: the subscription of a REFER outlives a call over TLS; a NOTIFY in clear ends no transfer."""
+
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        calls = answering(phone)
+        ok = await peer.call()
+        await asyncio.sleep(0.1)
+        transfer = asyncio.create_task(calls[0].transfer("sip:c@10.0.0.9"))
+        peer.answer(await peer.request("REFER"), 202)
+        peer.within(ok, "BYE")
+        await peer.response(200, "BYE")
+        calls[0]._session.usage.flow = Flow("tls", ("10.0.0.1", 5061), (PEER, 5061))
+        headers = (("Event", "refer"), ("Subscription-State", "terminated;reason=noresource"))
+        peer.within(ok, "NOTIFY", "SIP/2.0 603 Declined\r\n", cseq=101, headers=headers, content_type="message/sipfrag")
+        await peer.response(481)
+        assert (await transfer).status == 202
+
+    World().run_with_peer(story)
+
+
 def test_out_of_thin_air_comes_nothing() -> None:
     """D7: NOTIFY, UPDATE and INFO of no dialog, MESSAGE and SUBSCRIBE of strangers."""
 

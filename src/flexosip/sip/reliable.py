@@ -36,6 +36,8 @@ POLICIES = ("off", "supported", "required")
 
 _RACK = re.compile(r"([0-9]{1,10})[ \t]+([0-9]{1,10})[ \t]+([-.!%*_+`'~A-Za-z0-9]+)")
 _LARGEST = 2**32 - 1
+_MOST_FORKS = 256
+"""Early dialogs of one INVITE whose numbers are kept: four times as many as there may be at a time, since some end (199)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class ReliableReceipts:
         last = self._last.get(key)
         if last is not None and rseq != last + 1:
             return False
+        if last is None:
+            # What was received for an earlier INVITE of the call is over; and more forks than that are no phones.
+            self._last = {known: number for known, number in self._last.items() if known[0] == key[0]}
+            if len(self._last) >= _MOST_FORKS:
+                return False
         self._last[key] = rseq
         return True
 

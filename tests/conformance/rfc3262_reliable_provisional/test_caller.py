@@ -7,7 +7,7 @@ import pytest
 from flexosip.sip.grammar import SipParseError
 from flexosip.sip.message import Request
 from flexosip.sip.parser import parse_message
-from flexosip.sip.reliable import RAck
+from flexosip.sip.reliable import RAck, ReliableReceipts
 from tests.sip_agent import ANSWER, OFFER, Agent
 from tests.sip_wire import request
 
@@ -182,3 +182,14 @@ def test_a_flood_of_forks_costs_no_more_than_64_dialogs_and_pracks() -> None:
     assert agent.core.statistics().dialogs == 64
     agent.reply(invite, 486, tag="fork1")
     assert agent.core.statistics().dialogs == 0
+
+
+def test_who_rings_under_ever_new_tags_is_not_remembered_without_end() -> None:
+    receipts = ReliableReceipts()
+    invite = parse_message(request("INVITE"))
+    assert isinstance(invite, Request)
+    taken = [receipts.take(invite.create_response(180, to_tag=f"fork{number}"), 1) for number in range(1000)]
+    assert 64 <= sum(taken) <= 256 and len(receipts._last) <= 256
+    later = parse_message(request("INVITE", cseq=2))
+    assert isinstance(later, Request)
+    assert receipts.take(later.create_response(180, to_tag="fork1"), 7) and len(receipts._last) == 1
