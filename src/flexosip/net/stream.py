@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from flexosip.net.address import Address
+from flexosip.net.late_callbacks import LateCallbacks
 
 __all__ = ["RealListener", "RealStreamConnection", "enable_keepalive"]
 
@@ -17,7 +18,7 @@ _LARGEST_BACKLOG = 1 << 20
 """Octets that may wait for a peer that does not read; then the connection is given up."""
 
 
-class RealStreamConnection(asyncio.Protocol):
+class RealStreamConnection(LateCallbacks, asyncio.Protocol):
     """One connection: callbacks instead of a protocol class of the caller's own.
 
     Args:
@@ -25,39 +26,12 @@ class RealStreamConnection(asyncio.Protocol):
     """
 
     def __init__(self, on_connected: Callable[[RealStreamConnection], None] | None = None) -> None:
+        super().__init__()
         self.local: Address = ("", 0)
         self.remote: Address = ("", 0)
         self._on_connected = on_connected
-        self._on_data: Callable[[bytes], None] | None = None
-        self._early: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._closing = False
-        self._on_lost: Callable[[Exception | None], None] | None = None
-        self._lost: tuple[Exception | None] | None = None
-
-    @property
-    def on_data(self) -> Callable[[bytes], None] | None:
-        """Called with each piece that arrives."""
-        return self._on_data
-
-    @on_data.setter
-    def on_data(self, callback: Callable[[bytes], None] | None) -> None:
-        self._on_data = callback
-        if callback is not None and self._early:
-            early, self._early = self._early, []
-            for piece in early:
-                callback(piece)
-
-    @property
-    def on_lost(self) -> Callable[[Exception | None], None] | None:
-        """Called once at the end; soon, if that was before it was set."""
-        return self._on_lost
-
-    @on_lost.setter
-    def on_lost(self, callback: Callable[[Exception | None], None] | None) -> None:
-        self._on_lost = callback
-        if callback is not None and self._lost is not None:
-            asyncio.get_running_loop().call_soon(callback, *self._lost)
 
     @property
     def socket(self) -> Any:
@@ -101,10 +75,7 @@ class RealStreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        if self._on_data is not None:
-            self._on_data(data)
-        else:
-            self._early.append(data)
+        self._arrived(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True

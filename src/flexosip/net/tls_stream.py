@@ -12,11 +12,11 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable
 from typing import Any
 
 from flexosip.errors import CertificateError, NetworkError
 from flexosip.net.certificate import CertificateNames
+from flexosip.net.late_callbacks import LateCallbacks
 from flexosip.net.network import StreamConnection
 from flexosip.net.tls_failures import handshake_timeout, tls_failure, validity_failure, wrong_name
 
@@ -27,7 +27,7 @@ _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """X509_V_FLAG_NO_CHECK_TIME"""
 
 
-class TlsStream:
+class TlsStream(LateCallbacks):
     """One end of a TLS connection.
 
     Args:
@@ -50,6 +50,7 @@ class TlsStream:
         web: bool = False,
         has_certificate: bool = False,
     ) -> None:
+        super().__init__()
         self.local = below.local
         self.remote = below.remote
         self.established = False
@@ -64,41 +65,13 @@ class TlsStream:
         self._has_certificate = has_certificate
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=domain is None, server_hostname=domain)
-        self._on_data: Callable[[bytes], None] | None = None
-        self._on_lost: Callable[[Exception | None], None] | None = None
-        self._early: list[bytes] = []
         self._waiting: list[bytes] = []
-        self._lost: tuple[Exception | None] | None = None
         self._closing = False
         self._done: asyncio.Future[None] | None = None
         below.on_lost = self._below_lost
         below.on_data = self._receive
 
     # -- StreamConnection --------------------------------------------------------------------------------------------
-
-    @property
-    def on_data(self) -> Callable[[bytes], None] | None:
-        """Called with each piece of plain text."""
-        return self._on_data
-
-    @on_data.setter
-    def on_data(self, callback: Callable[[bytes], None] | None) -> None:
-        self._on_data = callback
-        if callback is not None and self._early:
-            early, self._early = self._early, []
-            for piece in early:
-                callback(piece)
-
-    @property
-    def on_lost(self) -> Callable[[Exception | None], None] | None:
-        """Called once at the end; soon, if that was before it was set."""
-        return self._on_lost
-
-    @on_lost.setter
-    def on_lost(self, callback: Callable[[Exception | None], None] | None) -> None:
-        self._on_lost = callback
-        if callback is not None and self._lost is not None:
-            asyncio.get_running_loop().call_soon(callback, *self._lost)
 
     def write(self, data: bytes) -> None:
         """Send in order; before the end of the handshake it waits."""
@@ -198,10 +171,7 @@ class TlsStream:
             if not piece:  # the peer's goodbye
                 self.close()
                 return
-            if self._on_data is not None:
-                self._on_data(piece)
-            else:
-                self._early.append(piece)
+            self._arrived(piece)
         self._flush()  # answers of TLS itself, such as to a change of keys
 
     def _flush(self) -> None:
@@ -231,8 +201,7 @@ class TlsStream:
         if self._done is not None and not self._done.done():
             self._done.set_exception(error or ConnectionError("The connection was closed."))
         if self._on_lost is not None:
-            # Never inside a call of ours.
-            asyncio.get_running_loop().call_soon(self._on_lost, error)
+            self._call_soon(self._on_lost, error)
 
 
 async def look_at_validity(below: StreamConnection, context: ssl.SSLContext, domain: str, timeout: float) -> CertificateError | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flexosip.net.address import format_address
+from flexosip.net.late_callbacks import LateCallbacks
 from flexosip.simulation.link import Packet
 
 if TYPE_CHECKING:
@@ -42,19 +43,16 @@ class VirtualListener:
         return f"tcp listener {format_address(self.address)} on {self._host}"
 
 
-class VirtualConnection:
+class VirtualConnection(LateCallbacks):
     """One end of a TCP connection."""
 
     def __init__(self, host: VirtualHost, local: Address, remote: Address) -> None:
+        super().__init__()
         self.local = local
         self.remote = remote
         self._host = host
         self._network = host.network
         self._peer: VirtualConnection | None = None
-        self._on_data: Callable[[bytes], None] | None = None
-        self._early: list[bytes] = []
-        self._on_lost: Callable[[Exception | None], None] | None = None
-        self._lost: tuple[Exception | None] | None = None
         self._stalled: deque[bytes | None] = deque()  # None is the end of the stream
         self._stalled_since = 0.0
         self._last_arrival = 0.0
@@ -65,30 +63,6 @@ class VirtualConnection:
     def join(self, peer: VirtualConnection) -> None:
         """Become the two ends of one connection."""
         self._peer, peer._peer = peer, self
-
-    @property
-    def on_data(self) -> Callable[[bytes], None] | None:
-        """Called with each piece that arrives."""
-        return self._on_data
-
-    @on_data.setter
-    def on_data(self, callback: Callable[[bytes], None] | None) -> None:
-        self._on_data = callback
-        if callback is not None and self._early:
-            early, self._early = self._early, []
-            for piece in early:
-                callback(piece)
-
-    @property
-    def on_lost(self) -> Callable[[Exception | None], None] | None:
-        """Called once at the end; soon, if that was before it was set."""
-        return self._on_lost
-
-    @on_lost.setter
-    def on_lost(self, callback: Callable[[Exception | None], None] | None) -> None:
-        self._on_lost = callback
-        if callback is not None and self._lost is not None:
-            self._network.schedule(self._network.time(), callback, self._lost)
 
     def write(self, data: bytes) -> None:
         """Send in order."""
@@ -173,10 +147,8 @@ class VirtualConnection:
             self.finish(None)
         elif self._closing:
             return  # we closed: the application hears no more
-        elif self._on_data is not None:
-            self._on_data(piece)
         else:
-            self._early.append(piece)
+            self._arrived(piece)
 
     def finish(self, error: Exception | None) -> None:
         """The connection is over."""
@@ -186,6 +158,9 @@ class VirtualConnection:
             self._lost = (error,)
             if self._on_lost is not None:
                 self._on_lost(error)
+
+    def _call_soon(self, callback: Callable[[Exception | None], None], error: Exception | None) -> None:
+        self._network.schedule(self._network.time(), callback, (error,))
 
     def _finish_soon(self, error: Exception | None) -> None:
         # Not at once: a callback never runs inside the call that caused it.
