@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flexosip import TlsSettings
 from flexosip.pbx import Pbx, PbxEvent
 from flexosip.sync import Call, Phone
 
@@ -28,13 +29,17 @@ class House:
 
     Args:
         users: passwords by name.
+        listen, tls: as for `Pbx`; the first address is `host_port`.
     """
 
     add_user: Callable[[str, str], None]
     """Name and password of one more user."""
 
-    def __init__(self, users: Mapping[str, str]) -> None:
+    def __init__(self, users: Mapping[str, str], listen: tuple[str, ...] = ("127.0.0.1:0",), tls: TlsSettings | None = None) -> None:
         self.users = dict(users)
+        self.addresses: tuple[str, ...] = ()
+        self._listen = listen
+        self._tls = tls
         self.host_port = ""
         self.events: list[PbxEvent] = []
         self._end = threading.Event()
@@ -44,9 +49,10 @@ class House:
         assert self._up.wait(PATIENCE)
 
     async def _serve(self) -> None:
-        async with Pbx(self.users, listen=("127.0.0.1:0",)) as pbx:
+        async with Pbx(self.users, listen=self._listen, tls=self._tls) as pbx:
             self.add_user = pbx.add_user
             pbx.on_event(self.events.append)
+            self.addresses = tuple(pbx.addresses)
             self.host_port = pbx.addresses[0].split(":", 1)[1]
             self._up.set()
             await asyncio.to_thread(self._end.wait)
@@ -70,9 +76,9 @@ class House:
 
 
 @contextlib.contextmanager
-def house(*users: str) -> Iterator[House]:
+def house(*users: str, listen: tuple[str, ...] = ("127.0.0.1:0",), tls: TlsSettings | None = None) -> Iterator[House]:
     """A PBX with these users; the password of `x` is `secret-x`."""
-    running = House({user: f"secret-{user}" for user in users})
+    running = House({user: f"secret-{user}" for user in users}, listen, tls)
     try:
         yield running
     finally:

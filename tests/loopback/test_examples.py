@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import signal
 import time
@@ -32,7 +33,10 @@ def other() -> Iterator[Phone]:
 
 
 def example(name: str, *words: str, folder: Path) -> Program:
-    """An example that runs in `folder`."""
+    """An example that runs in `folder`; one that is a test by pytest, without the settings of this project."""
+    if name.startswith("test_"):
+        plugins = ("-p", "flexosip.testing.plugin", "-p", "no:cacheprovider", "-p", "no:asyncio")
+        return Program("-m", "pytest", "-c", os.devnull, "-q", *plugins, str(EXAMPLES / name), *words, folder=folder)
     return Program("-W", "error", str(EXAMPLES / name), *words, folder=folder)
 
 
@@ -72,7 +76,8 @@ def tone_file(path: Path, hz: float, seconds: float) -> str:
 def test_an_example_is_short_and_tells_how_it_is_started(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= (60 if path.name == "demo.py" else 40)
-    assert f"python examples/{path.name} " in text.split('"""')[1]
+    start = f"python -m pytest examples/{path.name}\n" if path.stem.startswith("test_") else f"python examples/{path.name} "
+    assert start in text.split('"""')[1]
 
 
 def test_every_example_is_run_here_and_named_in_the_readme() -> None:
@@ -82,7 +87,8 @@ def test_every_example_is_run_here_and_named_in_the_readme() -> None:
         assert readme.count(f"]({path.name})") == 1
         assert f'example("{path.name}"' in own
     assert {path.stem for path in PROGRAMS} >= {
-        "answer_and_play", "demo", "digit_menu", "echo", "raw_audio", "record", "ring", "several_accounts",
+        "answer_and_play", "demo", "digit_menu", "echo", "lamp", "raw_audio", "record", "ring", "several_accounts", "switchboard",
+        "test_doorbell", "tls_account",
     }  # fmt: skip
 
 
@@ -207,6 +213,68 @@ def test_several_accounts(tmp_path: Path) -> None:
                 assert heard.tone(hz, 0.2, 0.8) > -15
             leave(program)
         assert within(2, lambda: all(home.told("unregistered", user) == 1 for user in ("door", "garage")))
+
+
+def test_switchboard(other: Phone, tmp_path: Path) -> None:
+    def talk(call: Call) -> str:
+        call.answer()
+        return call.wait_ended().by
+
+    results = taken_by(other, talk)
+    with example("switchboard.py", "0", "sip:nobody@127.0.0.1:1", address(other), folder=tmp_path) as program:
+        target = listening(program)
+        with Phone(listen=("127.0.0.1:0",), accept_transfers=True) as caller:
+            with caller.call(target, ring_timeout=5) as call:
+                call.send_digits("1")
+                program.wait_for("not connected: ")
+                call.hangup()
+            with caller.call(target, ring_timeout=5) as call:
+                call.send_digits("2")
+                assert program.wait_for("connected") == f"connected with {address(other)}"
+                assert call.wait_ended().by == "remote"
+                assert call.transferred_to is not None
+                call.transferred_to.hangup()
+        leave(program)
+    assert results.get(timeout=5) == "remote"
+
+
+def test_lamp(tmp_path: Path) -> None:
+    with house("desk", "line", "guest") as home, home.phone("line") as line, home.phone("guest") as guest:
+        line.notifier("dialog")
+        taken_by(line, lambda call: (call.ring(), time.sleep(0.3), call.answer(), call.wait_ended()))
+        with example("lamp.py", home.aor("desk"), "secret-desk", "line", folder=tmp_path) as program:
+            assert program.wait_for("line").strip() == "line idle"
+            with guest.call("line", ring_timeout=5):
+                assert program.wait_for("line early").endswith(home.aor("guest"))
+                program.wait_for("line confirmed")
+            assert program.wait_for("line idle").strip() == "line idle"
+            leave(program)
+
+
+def test_tls_account(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    from tests.certificates import Authority
+
+    authority = Authority(tmp_path / "authority")
+    listen = ("127.0.0.1:0", "tls:127.0.0.1:0")
+    with house("bell", "620", listen=listen, tls=authority.server("example.org")) as home:
+        server = next(text.removeprefix("tls:") for text in home.addresses if text.startswith("tls:"))
+        settings = {"proxy": server, "transport": "tls", "tls_ca": str(authority.certificate)}
+        with Phone("sip:620@example.org", password="secret-620", listen=("127.0.0.1:0",), **settings) as phone:
+            taken_by(phone, lambda call: call.reject(603))
+            words = ["sip:bell@example.org", "secret-bell", "620", server]
+            with example("tls_account.py", *words, str(authority.certificate), folder=tmp_path) as program:
+                assert program.finish() == 0
+                assert program.lines[0].startswith("registered at sip:127.0.0.1") and program.lines[1] == "declined"
+            with example("tls_account.py", *words, folder=tmp_path) as program:
+                assert program.finish() == 1
+                assert "not trusted here" in program.errors and "tls_ca" in program.errors and "Traceback" not in program.errors
+
+
+def test_doorbell(tmp_path: Path) -> None:
+    with example("test_doorbell.py", folder=tmp_path) as program:
+        assert program.finish(60) == 0
+        assert "2 passed" in program.lines[-1]
 
 
 # -- the nine steps -----------------------------------------------------------------------------------------------------------
