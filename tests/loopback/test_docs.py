@@ -70,6 +70,12 @@ def test_the_program_prints_what_the_text_says(path: Path, name: str, tmp_path: 
     assert result.stderr == ""
 
 
+def test_the_readme_lists_every_document_once() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = readme[readme.index("## Documentation") : readme.index("## The command")]
+    assert [path.name for path in DOCS if listed.count(f"](docs/{path.name})") != 1] == []
+
+
 def test_the_documents_are_found_and_have_programs() -> None:
     assert {path.name for path in DOCS} >= {"tutorial.md", "sip-and-rtp-from-zero.md"}
     assert len(ALL) >= 10
