@@ -157,6 +157,13 @@ def test_a_way_through_something_between(machine: Machine, name: str) -> None:
     assert ids(Examination().run(server={}, password="x", machine=machine)) == [name]
 
 
+def test_a_container_that_talks_to_itself_needs_no_ports_mapped() -> None:
+    examination = Examination()
+    machine = Machine(now=lambda: NOW, surroundings="container")
+    host = examination.world.network.host("127.0.0.1")
+    assert "route.container" not in ids(examination.run(server={}, password="x", machine=machine, host=host))
+
+
 def test_a_box_in_another_house() -> None:
     examination = Examination()
     findings = examination.run(server={}, password="x", host=examination.world.network.host("192.168.178.20"))

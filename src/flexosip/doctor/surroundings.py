@@ -150,7 +150,7 @@ def check_route(patient: Patient, server: str) -> str | None:
     before = len(findings.all)
     if name.startswith(_VPN):
         findings.add("route.vpn", f"Packets to {server} leave from {own}{through}, through a VPN.", own=own, interface=name)
-    elif machine.surroundings == "container" and is_house_name(own):
+    elif machine.surroundings == "container" and is_house_name(own) and not is_loopback(own):
         findings.add("route.container", f"This is a container: its address {own} is known on its host only.", own=own)
     elif machine.surroundings == "wsl" and is_house_name(own):
         findings.add("route.wsl", f"This is Linux under Windows, behind an address translation of its own ({own}).", own=own)
