@@ -136,7 +136,7 @@ async def _finish(options: argparse.Namespace, output: Output, host: str, user: 
             output.event("written", f"Wrote {file}.", path=str(file))
         if options.ring is not None:
             result = await phone.ring(options.ring, _RING)
-            output.event("rung", f"{options.ring}: {result.outcome.value}.", target=options.ring, outcome=result.outcome.value)
+            output.event("rang", f"{options.ring}: {result.outcome.value}.", target=options.ring, outcome=result.outcome.value)
     finally:
         await phone.close()
     output.event("set_up", f"Done. Try: flexosip call --account {options.name} '**9'", account=options.name)
