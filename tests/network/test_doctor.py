@@ -10,9 +10,11 @@ import pytest
 
 from flexosip import Call, ConfigurationError, Phone, Reach, Tone
 from flexosip.advice.findings import FINDINGS
-from flexosip.doctor import Finding, Machine
+from flexosip.doctor import Finding, Machine, examine
 from flexosip.net.stun import answer_to
 from flexosip.pbx import Pbx
+from flexosip.phone.profile import phone_arguments
+from flexosip.testing import FakeFritzBox, Handset, Stage
 from tests.certificates import Authority
 from tests.network.doctor_stage import HERE, NOW, SERVER, Examination, ids
 from tests.network.stage import World, sdp
@@ -456,6 +458,49 @@ def test_outbound_that_the_registrar_does_not_stand() -> None:
 
     findings = Examination().run(server={}, password="x", reach=Reach(outbound=True), prepare=drop_outbound)
     assert one(findings, "register.variant").remedy == "Write it so: outbound = no."
+
+
+# -- a FRITZ!Box ----------------------------------------------------------------------------------------------------------
+
+
+def at_a_box(user: str = "bell", password: str = "secret", **settings: Any) -> tuple[list[Finding], FakeFritzBox]:
+    """The findings about a telephone of a FRITZ!Box, and the box."""
+    stage = Stage()
+    stage.network.name("fritz.box", "192.168.178.1")
+
+    async def story() -> tuple[list[Finding], FakeFritzBox]:
+        handsets = [Handset("610", answers=1.0)]
+        async with await FakeFritzBox.open(stage.host("box", "192.168.178.1"), users={"bell": "secret"}, handsets=handsets) as box:
+            arguments = phone_arguments("fritzbox", user, password, **settings)
+            host, machine = stage.host("bell", "192.168.178.20"), Machine(now=lambda: NOW)
+            return await examine(arguments.pop("aor"), network=host, clock=stage.clock, machine=machine, **arguments), box
+
+    return stage.play(story())
+
+
+def test_a_telephone_of_a_box_is_well_but_for_large_requests() -> None:
+    findings, box = at_a_box(call="**610")
+    assert ids(findings) == ["large.lost", "call.no-sound"]  # the handsets of this box have no microphone
+    assert not box.locked_out("192.168.178.20") and box.stray == 0
+
+
+def test_a_user_name_that_the_box_does_not_know() -> None:
+    findings, box = at_a_box("ball")
+    problems = ids(findings, "problem")
+    assert problems and all(name.startswith("register") for name in problems)
+    found = next(finding for finding in findings if finding.id == problems[0])
+    assert "user name" in found.cause + found.remedy
+    assert not box.locked_out("192.168.178.20")
+
+
+def test_a_register_with_more_than_the_box_wants() -> None:
+    findings, _ = at_a_box(reach=Reach(outbound=True))
+    assert one(findings, "register.variant").remedy == "Write it so: outbound = no."
+
+
+def test_plain_digits_are_no_number_of_the_house() -> None:
+    findings, _ = at_a_box(call="610")
+    assert "**" in one(findings, "call.refused").remedy
 
 
 # -- sound ----------------------------------------------------------------------------------------------------------------

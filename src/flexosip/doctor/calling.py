@@ -27,7 +27,8 @@ __all__ = ["check_call", "check_codecs"]
 
 _LISTEN = 6.0
 """Seconds of the call: the first RTCP reports come after about five."""
-_RING = 30.0
+_RING = 40.0
+"""Seconds: a FRITZ!Box takes 32 to say 480 to a number that does not exist."""
 _SILENT = -60.0
 """dBFS: below it nobody speaks, not even an announcement's room."""
 _MUCH_LOST = 0.05

@@ -148,6 +148,9 @@ def check_route(patient: Patient, server: str) -> str | None:
     name = machine.interfaces.get(own, "")
     through = f" ({name})" if name else ""
     before = len(findings.all)
+    if is_loopback(own):
+        findings.ok("route", f"The server {server} is this machine.", own=own, interface=name)
+        return own
     if name.startswith(_VPN):
         findings.add("route.vpn", f"Packets to {server} leave from {own}{through}, through a VPN.", own=own, interface=name)
     elif machine.surroundings == "container" and is_house_name(own) and not is_loopback(own):
