@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from flexosip import ConfigurationError, MessageFailed, Phone, SubscriptionFailed
+from flexosip import CallFailed, CallReplaced, ConfigurationError, MessageFailed, Phone, SubscriptionFailed
 from flexosip.pbx import Pbx
+from flexosip.pbx.proxy import Target
 from flexosip.phone.messages import Message
 from flexosip.phone.outside import new_outside_request, route_to, send
+from flexosip.sip.headers import NameAddr
+from flexosip.sip.message import new_request
 from flexosip.sip.message_summary import MessageCount, MessageSummary
+from flexosip.sip.uri import SipUri
 from tests.network.stage import World, settle
 
 SERVER = "10.0.0.100"
@@ -57,8 +61,6 @@ def test_a_message_goes_through_the_pbx(transport: str | None) -> None:
 @pytest.mark.parametrize("transport", [None, "tcp"])
 def test_a_lamp_for_a_phone_behind_the_pbx(transport: str | None) -> None:
     async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
-        bob.notifier("dialog")
-
         @bob.on_call
         async def answer(call: Any) -> None:
             await call.ring()
@@ -79,7 +81,7 @@ def test_a_lamp_for_a_phone_behind_the_pbx(transport: str | None) -> None:
             async with carol.call("bob"):
                 await asyncio.sleep(5)
             await asyncio.sleep(1)
-            assert states == ["idle", "early", "confirmed", "idle"]
+            assert states == ["idle", "trying", "early", "confirmed", "idle"]
         await following
 
     run(story, transport=transport)
@@ -171,5 +173,137 @@ def test_presence_with_words_that_nobody_knows_is_told_without_them() -> None:
             request = new_outside_request(bob, "PUBLISH", route, (("Event", "presence"),), body.encode(), "application/pidf+xml")
             assert (await send(bob, request, route)).status == 200
             assert (await presence.__anext__()).parsed.activities == ("busy",)
+
+    run(story)
+
+
+# -- lamps of the PBX itself ------------------------------------------------------------------------------------------
+
+
+async def rings(phone: Phone, seconds: float = 60) -> None:
+    """Let it ring there and then answer."""
+
+    @phone.on_call
+    async def answer(call: Any) -> None:
+        await call.ring()
+        await asyncio.sleep(seconds)
+        await call.answer()
+        await call.wait_ended()
+
+
+def test_the_pbx_tells_both_sides_of_a_call_with_what_names_it() -> None:
+    async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
+        await rings(bob, 1)
+        async with alice.watch("bob") as called, alice.watch("carol") as calling:
+            call = await carol.dial("bob")
+            await call.wait_ringing()
+            await asyncio.sleep(0.2)
+            (theirs,), (ours,) = called.dialogs, calling.dialogs
+            assert (theirs.state, theirs.direction, theirs.ringing) == ("early", "recipient", True)
+            assert (ours.state, ours.direction, ours.ringing) == ("early", "initiator", False)
+            assert theirs.call_id == ours.call_id == call.id
+            assert theirs.local_tag == ours.remote_tag and theirs.remote_tag == ours.local_tag and theirs.local_tag
+            assert theirs.remote_uri == f"sip:carol@{SERVER}" and ours.remote_uri == f"sip:bob@{SERVER}"
+            await call.wait_answered(5)
+            await asyncio.sleep(0.2)
+            dialog = call._session.usage.dialog  # type: ignore[union-attr]
+            assert dialog is not None
+            assert (called.state, calling.state) == ("confirmed", "confirmed")
+            assert (calling.dialogs[0].local_tag, calling.dialogs[0].remote_tag) == (dialog.local_tag, dialog.remote_tag)
+            await call.hangup()
+            await asyncio.sleep(0.2)
+            assert (called.state, calling.state) == ("idle", "idle")
+
+    run(story)
+
+
+def test_what_the_lamp_shows_ringing_is_picked_up() -> None:
+    async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
+        await rings(bob)
+        await rings(carol, 0)
+        async with alice.watch("bob") as lamp:
+            ringing = await carol.dial("bob")
+            await ringing.wait_ringing()
+            await asyncio.sleep(0.2)
+            (dialog,) = lamp.dialogs
+            picked = await alice.pickup(dialog)
+            with pytest.raises(CallReplaced) as caught:
+                await ringing.wait_answered(5)
+            assert picked.state == "answered" and caught.value.call.identity.number == "alice"
+            await asyncio.sleep(0.5)
+            assert lamp.state == "idle"
+            await picked.hangup()
+
+    run(story)
+
+
+@pytest.mark.parametrize("how", ["busy", "cancelled", "gone"])
+def test_a_call_that_comes_to_nothing_leaves_no_lamp_on(how: str) -> None:
+    async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
+        if how == "cancelled":
+            await rings(bob)
+        elif how == "busy":
+            bob.do_not_disturb = 486
+        else:
+            await bob.unregister()
+        async with alice.watch("bob") as called, alice.watch("carol") as calling:
+            with pytest.raises(CallFailed):
+                await carol.call("bob", ring_timeout=2)
+            await asyncio.sleep(1)
+            assert (called.state, calling.state, len(pbx._states.calls)) == ("idle", "idle", 0)
+
+    run(story)
+
+
+def test_of_phones_that_ring_together_the_one_that_answers_stays_lit() -> None:
+    async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
+        await rings(bob, 1)
+        await rings(alice)
+        async with carol.watch("alice") as first, carol.watch("bob") as second:
+            async with carol.call("**9") as call:
+                await asyncio.sleep(0.5)
+                assert (first.state, second.state) == ("idle", "confirmed")
+                await call.hold()
+                await call.resume()
+                assert second.state == "confirmed"
+            await asyncio.sleep(0.5)
+            assert (second.state, len(pbx._states.calls)) == ("idle", 0)
+
+    run(story)
+
+
+def test_who_wants_to_be_unknown_is_not_named_by_a_lamp() -> None:
+    async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
+        await rings(bob)
+        async with alice.watch("bob") as lamp:
+            call = await carol.dial("bob", anonymous=True)
+            await call.wait_ringing()
+            await asyncio.sleep(0.2)
+            assert "carol" not in str(lamp.dialogs) and lamp.state == "early"
+            await call.hangup()
+
+    run(story)
+
+
+def test_a_call_whose_phones_have_died_is_forgotten_after_half_a_day() -> None:
+    async def story(pbx: Pbx, alice: Phone, bob: Phone, carol: Phone) -> None:
+        calls = pbx._states.calls
+        uri = SipUri.for_user("bob", SERVER)
+        from_ = carol.accounts[0].identity.with_tag("c")
+        request = new_request("INVITE", uri, from_=from_, to=NameAddr(uri), call_id="lost", cseq=1)
+        phone = Target(SipUri("sip", "x", "10.0.0.2"))
+        async with alice.watch("bob") as lamp:
+            call = calls.begin(request, "carol", (("bob", phone),))
+            call.answered(phone, request.create_response(200, to_tag="b"))
+            await asyncio.sleep(1)
+            assert lamp.state == "confirmed"
+            update = new_request("UPDATE", uri, from_=from_, to=NameAddr(uri).with_tag("b"), call_id="lost", cseq=2)
+            await asyncio.sleep(11 * 3600)
+            assert calls.find(update) is call
+            calls.goes_on(call)
+            await asyncio.sleep(11 * 3600)
+            assert lamp.state == "confirmed"
+            await asyncio.sleep(2 * 3600)
+            assert (lamp.state, len(calls)) == ("idle", 0)
 
     run(story)

@@ -313,7 +313,17 @@ class Pbx:
             # Not routed by a hop that we signed: we forward for our own calls only.
             transaction.respond(request.create_response(481))
         else:
-            self._proxy.forward_within(request, transaction, hop, way)
+            self._proxy.forward_within(request, transaction, hop, way, self._noting_end(request))
+
+    def _noting_end(self, request: Request) -> Callable[[int], None] | None:
+        """What the answer to a request within a call means for those who watch it."""
+        calls = self._states.calls
+        call = calls.find(request)
+        if call is None:
+            return None
+        calls.goes_on(call)
+        # A BYE that is challenged comes again; after any other answer there is no call any more.
+        return (lambda status: None if status in (401, 407) else calls.forget(call)) if request.method == "BYE" else None
 
     def _on_ack(self, request: Request, flow: Flow) -> None:
         way = self._proxy.take_routes(request, self._is_ours)
@@ -400,17 +410,29 @@ class Pbx:
         # A sips address is reached by TLS on every hop (RFC 5630 §5.3); then how the phone wrote its Contact does not matter.
         secure = isinstance(request.uri, SipUri) and request.uri.scheme == "sips"
         # A binding may hold escaped headers; a Request-URI may not, and a Route from there would send our calls anywhere.
-        targets = [
-            Target(replace(binding.uri, scheme="sips" if secure else "sip", headers=None), binding.flow, binding.path)
+        found = tuple(
+            (user, Target(replace(binding.uri, scheme="sips" if secure else "sip", headers=None), binding.flow, binding.path))
             for user in users
             for binding in self.locations.bindings(user, now)
             if binding.flow.secure or not secure
-        ]
+        )
+        targets = [target for _, target in found]
         if not targets:
             insecure = secure and any(self.locations.bindings(user, now) for user in users)
             headers = (("Warning", f'380 {self.realm} "SIPS Not Allowed"'),) if insecure else ()
             transaction.respond(request.create_response(480, headers=headers))
             return
-        if request.method == "INVITE":
-            self._emit("calling", caller, called)
-        self._proxy.forward(request, transaction, targets, on_result=lambda status: self._emit("call_result", caller, f"{called} {status}"))
+        if request.method != "INVITE":
+            self._proxy.forward(request, transaction, targets, on_result=lambda status: self._result(caller, called, status))
+            return
+        self._emit("calling", caller, called)
+        call = self._states.calls.begin(request, caller, found)
+
+        def over(status: int) -> None:
+            call.over(status)
+            self._result(caller, called, status)
+
+        self._proxy.forward(request, transaction, targets, on_result=over, on_answer=call.answered)
+
+    def _result(self, caller: str, called: str, status: int) -> None:
+        self._emit("call_result", caller, f"{called} {status}")

@@ -82,6 +82,7 @@ class _Context:
     finished: bool = False
     cancelled: bool = False
     on_result: Callable[[int], None] | None = None
+    on_answer: Callable[[Target, Response | None], None] | None = None
 
 
 class ForkingProxy:
@@ -147,14 +148,21 @@ class ForkingProxy:
     # -- forwarding ---------------------------------------------------------------------------------------------------
 
     def forward(
-        self, request: Request, server: ServerTransaction, targets: Sequence[Target], *, on_result: Callable[[int], None] | None = None
+        self,
+        request: Request,
+        server: ServerTransaction,
+        targets: Sequence[Target],
+        *,
+        on_result: Callable[[int], None] | None = None,
+        on_answer: Callable[[Target, Response | None], None] | None = None,
     ) -> None:
         """Fork a request to `targets`; the answers go back through `server`.
 
         Args:
             on_result: called once with the status that was sent back.
+            on_answer: called with each response of each of them but 100; None: there will be none.
         """
-        context = _Context(request, server, response_flow(request.via, server.flow), on_result=on_result)
+        context = _Context(request, server, response_flow(request.via, server.flow), on_result=on_result, on_answer=on_answer)
         self._contexts[server] = context
         server.on_failure = lambda failure: self._forget(context)
         if isinstance(server, InviteServerTransaction):
@@ -223,6 +231,8 @@ class ForkingProxy:
         response.headers.remove_first_value("Via")
         remove_assertions(response.headers)
         response.raw = None
+        if context.on_answer is not None and not context.finished:
+            context.on_answer(branch.target, response)
         if response.status < 200:
             branch.provisional = True
             if not branch.cancelled:
@@ -267,6 +277,8 @@ class ForkingProxy:
         if branch.final:
             return
         self._settle_branch(branch)
+        if context.on_answer is not None and not context.finished:
+            context.on_answer(branch.target, None)
         if context.best is None:
             # RFC 4320 §4.2: no 408 for other requests than INVITE; RFC 3261 §16.7: a 503 of ours is told as 500 or 480.
             told = 480 if status == 408 or context.request.method != "INVITE" else 500 if status != 503 else 480
@@ -376,7 +388,14 @@ class ForkingProxy:
                 return
         self._locate(hop, size, None, found)
 
-    def forward_within(self, request: Request, server: ServerTransaction, hop: SipUri, way: SipUri | None) -> None:
+    def forward_within(
+        self,
+        request: Request,
+        server: ServerTransaction,
+        hop: SipUri,
+        way: SipUri | None,
+        on_result: Callable[[int], None] | None = None,
+    ) -> None:
         """Forward a request within a call to `hop`, which may be the `way` that we signed; Request-URI unchanged."""
         assert isinstance(request.uri, SipUri)
         uri = request.uri
@@ -386,7 +405,7 @@ class ForkingProxy:
             if flow is None:
                 server.respond(request.create_response(480))
             else:
-                self.forward(request, server, (Target(uri, flow),))
+                self.forward(request, server, (Target(uri, flow),), on_result=on_result)
 
         self._find(hop, way, estimated_size(request), found)
 

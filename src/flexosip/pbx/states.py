@@ -1,6 +1,6 @@
-"""States that the PBX itself tells its users: who waits on the voice mail, and who is reachable.
+"""States that the PBX itself tells its users: who waits on the voice mail, who is reachable, and who is called or speaks.
 
-A subscription to `message-summary` or `presence` of a user ends here; any other, `dialog` above all, goes on to the user's phones.
+A subscription to `message-summary`, `presence` or `dialog` of a user ends here; any other goes on to the user's phones.
 Presence is what the user's phones have published (RFC 3903), else whether one is registered.
 
 RFC 6665 §4.2, RFC 3903 §6, RFC 3842, RFC 3856
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from flexosip.pbx.calls import PassingCalls
+from flexosip.sip.dialog_info import DIALOG_INFO, DialogInfo
 from flexosip.sip.event_headers import Event
 from flexosip.sip.flow import Flow
 from flexosip.sip.headers import NameAddr
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UserStates"]
 
-_TYPES: Final = {"message-summary": MESSAGE_SUMMARY, "presence": PIDF}
+_TYPES: Final = {"dialog": DIALOG_INFO, "message-summary": MESSAGE_SUMMARY, "presence": PIDF}
 _LEAST: Final = 60
 _USUAL: Final = 3600
 _MOST_PUBLISHED: Final = 8
@@ -72,6 +74,9 @@ class UserStates:
         self._summaries: dict[str, MessageSummary] = {}
         self._published: dict[str, dict[str, _Published]] = {}
         self._subscriptions: dict[NotifierSubscription, tuple[str, str]] = {}
+        self._versions: dict[NotifierSubscription, int] = {}
+        self.calls = PassingCalls(stack.scheduler, lambda user: self._tell_all("dialog", user))
+        """The calls of the users, for lamps."""
 
     # -- what a notifier's machine needs ------------------------------------------------------------------------------
 
@@ -160,11 +165,20 @@ class UserStates:
 
     def _forget(self, subscription: NotifierSubscription) -> None:
         self._subscriptions.pop(subscription, None)
+        self._versions.pop(subscription, None)
 
     def _tell(self, subscription: NotifierSubscription) -> None:
         package, user = self._subscriptions[subscription]
-        state: Any = self._presence(user) if package == "presence" else self._summaries.get(user, MessageSummary(False))
-        subscription.notify(bytes(state), _TYPES[package])
+        subscription.notify(bytes(self._state(subscription, package, user)), _TYPES[package])
+
+    def _state(self, subscription: NotifierSubscription, package: str, user: str) -> Presence | MessageSummary | DialogInfo:
+        if package == "presence":
+            return self._presence(user)
+        if package == "message-summary":
+            return self._summaries.get(user, MessageSummary(False))
+        version = self._versions.get(subscription, -1) + 1
+        self._versions[subscription] = version
+        return DialogInfo(str(SipUri.for_user(user, self._domain)), version, True, self.calls.of(user))
 
     def _tell_all(self, package: str, user: str) -> None:
         for subscription, about in list(self._subscriptions.items()):
@@ -272,4 +286,6 @@ class UserStates:
             for item in published.values():
                 item.timer.cancel()
         self._subscriptions.clear()
+        self._versions.clear()
+        self.calls.close()
         self._published.clear()
