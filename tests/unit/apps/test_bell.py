@@ -123,7 +123,7 @@ def test_five_minutes_end_by_themselves(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "rang"), [("answered", 1), ("declined", 1), ("rang_out", 2), (NotFound("no such number", status=404), 2)]
+    ("outcome", "rung"), [("answered", 1), ("declined", 1), ("rang_out", 2), (NotFound("no such number", status=404), 2)]
 )
 def test_destinations_are_rung_in_order_until_one_answers_or_declines(tmp_path: Path, outcome: str | Exception, rung: int) -> None:
     async def story(scene: Scene) -> None:
