@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flexosip.errors import ConfigurationError
 from flexosip.sip.next_hop import DEFAULT_PORTS
@@ -65,6 +66,7 @@ def is_loopback(host: str) -> bool:
     return host.startswith("127.") or host == "::1"
 
 
+@lru_cache(maxsize=1024)
 def canonical_ip(host: str) -> str | None:
     """`host` in the one spelling in which the operating system reports it, or None if it is not a numeric address.
 

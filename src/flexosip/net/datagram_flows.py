@@ -75,6 +75,11 @@ class DatagramFlows:
         """Where the sockets are bound."""
         return [ListenAddress("udp", *opened.endpoint.address) for opened in self._sockets]
 
+    @property
+    def is_open(self) -> bool:
+        """True if there is a socket."""
+        return bool(self._sockets)
+
     def speaks(self, ip: str) -> bool:
         """True if some socket can send to `ip`."""
         return self._socket_for(ip, None) is not None

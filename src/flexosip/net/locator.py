@@ -134,6 +134,8 @@ class Locator:
 
     def has_other(self, uri: SipUri, tried: Collection[Address]) -> bool:
         """Whether `next_after` would find a server, as far as that is known without asking."""
+        if (uri.host, uri.port) in tried and not uri.has_parameter("maddr"):
+            return False  # a numeric address is one server
         return any(
             (ip, target.port) not in tried and self._speaks(ip)
             for target in self._remembered(uri)
@@ -194,7 +196,7 @@ class Locator:
     def _transports(self, uri: SipUri) -> tuple[str, ...]:
         """What may be used for `uri`, the preferred first."""
         transport = transport_of(uri)
-        if transport in (None, "udp") and not self._datagrams.addresses:
+        if transport in (None, "udp") and not self._datagrams.is_open:
             if transport is None:
                 return ("tcp",)
             raise NetworkError("No UDP socket is open.", advice="Use tcp, or listen on UDP too.")
