@@ -38,6 +38,7 @@ class FakeTr064:
     def __init__(self, on_made: Callable[[str, str], object] | None = None, certificate: tuple[str, str] | None = None) -> None:
         self.model = "FRITZ!Box 7590"
         self.description: bytes | None = None
+        self.sends_to: str | None = None
         self.user, self.password = "admin", "box-secret"
         self.second_factor, self.confirmed = False, True
         self.state_after: str | None = None
@@ -64,6 +65,9 @@ class FakeTr064:
             timeout = 5
 
             def do_GET(self) -> None:
+                if box.sends_to is not None:
+                    self._send(302, b"", (("Location", box.sends_to),))
+                    return
                 found = self.path == "/tr64desc.xml"
                 self._send(200 if found else 404, box._description() if found else b"")
 

@@ -233,6 +233,16 @@ def test_what_answers_is_no_box(box: FakeTr064, description: bytes) -> None:
     assert "TR-064" in caught.value.explain()
 
 
+def test_a_box_that_sends_us_elsewhere_is_not_followed(box: FakeTr064) -> None:
+    other = FakeTr064()
+    try:
+        box.sends_to = f"http://127.0.0.1:{other.port}/tr64desc.xml"
+        with pytest.raises(NetworkError):
+            find_box("127.0.0.1", port=box.port)
+    finally:
+        other.close()
+
+
 def test_a_repeater_is_no_box(box: FakeTr064) -> None:
     box.model = "FRITZ!Repeater 3000"
     with pytest.raises(NetworkError, match="Repeater"):

@@ -210,6 +210,12 @@ def test_a_silent_server() -> None:
     assert ids(findings)[:2] == ["server.silent", "register.silent-box"]
 
 
+def test_a_server_that_leaves_options_unanswered_is_well() -> None:
+    findings = Examination().run(server={"silent_to": ("OPTIONS",)}, password="x")
+    assert ids(findings) == ["server.no-options"] and one(findings, "register").level == "ok"
+    assert [finding.id for finding in findings][-2:] == ["server.no-options", "register"]
+
+
 def test_a_machine_without_a_server() -> None:
     examination = Examination(icmp=True)
     findings = examination.run(password="x", prepare=lambda world: world.network.host(SERVER) and None)

@@ -109,6 +109,11 @@ FINDINGS: Final[dict[str, FindingKind]] = {
         "The server is off, the port is another one, or something on the way drops the packets.",
         "Ping the server; then try its port from another machine in the same network.",
     ),
+    "server.no-options": _warning(
+        "network",
+        "So nothing can be told of what lies between, and OPTIONS does not do as a keep-alive.",
+        "Leave keep_alive at auto or crlf; ask for the rest with --call TARGET.",
+    ),
     "server.refused": _problem(
         "network", "The server's machine is there and turns us away.", "Check the port behind the host, and that the SIP server runs."
     ),

@@ -12,7 +12,7 @@ from flexosip.doctor.machine import Machine
 from flexosip.doctor.nat import check_nat
 from flexosip.doctor.patient import Patient
 from flexosip.doctor.registering import check_registration
-from flexosip.doctor.server import check_certificate, check_large, check_transports
+from flexosip.doctor.server import Transports, check_certificate, check_large, check_transports, tell_silence
 from flexosip.doctor.surroundings import check_clock, check_names, check_parts, check_ports, check_route
 from flexosip.errors import ConfigurationError
 from flexosip.net.real import RealNetwork
@@ -73,7 +73,20 @@ async def examine(
     await check_nat(patient, transports)
     await check_large(patient, transports)
     check_codecs(patient, best.response if best is not None else None)
-    registered = await check_registration(patient, transports) if register and not findings.has("certificate.refused") else False
+    registered = await _register(patient, transports) if register and not findings.has("certificate.refused") else False
+    if not register:
+        tell_silence(patient, transports, False)
     if call is not None and (registered or not register):
         await check_call(patient, call, register=register)
     return findings.all
+
+
+async def _register(patient: Patient, transports: Transports) -> bool:
+    """Register; what a server's silence means is told before, and known only afterwards."""
+    registered = False
+    patient.findings.hold()
+    try:
+        registered = await check_registration(patient, transports)
+    finally:
+        patient.findings.release(lambda: tell_silence(patient, transports, registered))
+    return registered

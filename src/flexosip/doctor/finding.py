@@ -46,6 +46,7 @@ class Findings:
     def __init__(self, on_finding: Callable[[Finding], object] | None = None) -> None:
         self.all: list[Finding] = []
         self._on_finding = on_finding
+        self._held: list[Finding] | None = None
 
     def ok(self, name: str, found: str, /, **details: Any) -> None:
         """Nothing is wrong with that."""
@@ -66,9 +67,23 @@ class Findings:
 
     def has(self, name: str) -> bool:
         """Whether that was found already."""
-        return any(finding.id == name for finding in self.all)
+        return any(finding.id == name for finding in (*self.all, *(self._held or ())))
+
+    def hold(self) -> None:
+        """Keep what is found from now on back: what stands before it depends on it."""
+        self._held = []
+
+    def release(self, before: Callable[[], object]) -> None:
+        """Tell what `before` finds, then what was held back."""
+        held, self._held = self._held or [], None
+        before()
+        for finding in held:
+            self._add(finding)
 
     def _add(self, finding: Finding) -> None:
+        if self._held is not None:
+            self._held.append(finding)
+            return
         self.all.append(finding)
         if self._on_finding is not None:
             self._on_finding(finding)

@@ -21,7 +21,7 @@ from flexosip.sip.status import reason_phrase
 if TYPE_CHECKING:
     from flexosip.doctor.patient import Patient
 
-__all__ = ["Transports", "check_certificate", "check_large", "check_transports"]
+__all__ = ["Transports", "check_certificate", "check_large", "check_transports", "tell_silence"]
 
 _EXPIRES_SOON = 14 * 86400.0
 _SLOW = 1.0
@@ -39,6 +39,8 @@ class Transports:
     def __init__(self, own: str) -> None:
         self.own = own
         self.answers: dict[str, Answer] = {}
+        self.silent_for: float | None = None
+        """Seconds for which the server left OPTIONS unanswered, over all transports; None: it did not."""
 
     @property
     def works(self) -> bool:
@@ -101,7 +103,20 @@ def _judge_own(patient: Patient, transports: Transports, answer: Answer) -> None
     elif isinstance(answer.error, FlexosipError):
         findings.add("server.refused", str(answer.error), Advice("", answer.error.advice), **details)
     else:
-        findings.add("server.silent", f"{where} gives no answer by {name.upper()} in {answer.seconds:.0f} s.", **details)
+        # Some leave OPTIONS unanswered: whether it is ill, registering will tell.
+        transports.silent_for = answer.seconds
+
+
+def tell_silence(patient: Patient, transports: Transports, registered: bool) -> None:
+    """What it means that OPTIONS was left unanswered."""
+    if transports.silent_for is None:
+        return
+    where, name = patient.account.server_text, transports.own.upper()
+    if registered:
+        patient.findings.add("server.no-options", f"{where} leaves OPTIONS unanswered, and registers.", transport=transports.own)
+    else:
+        found = f"{where} gives no answer by {name} in {transports.silent_for:.0f} s."
+        patient.findings.add("server.silent", found, transport=transports.own)
 
 
 def _tell_other(patient: Patient, name: str, answer: Answer) -> None:
