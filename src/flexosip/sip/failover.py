@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flexosip.errors import RemoteProtocolError
 from flexosip.sip.dialog import Dialog
-from flexosip.sip.message import Response, parse_scalar
+from flexosip.sip.message import Response
 from flexosip.sip.transaction import TransactionFailure
 
 if TYPE_CHECKING:
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from flexosip.sip.flow import Flow
     from flexosip.sip.uri import SipUri
 
-__all__ = ["OtherServers", "SupersededInvite", "has_failed", "retry_after"]
+__all__ = ["OtherServers", "SupersededInvite", "has_failed"]
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_RETRY_AFTER = 2**31 - 1
 
 
 class OtherServers(Protocol):
@@ -53,15 +52,6 @@ def has_failed(result: Response | TransactionFailure) -> bool:
     if isinstance(result, Response):
         return result.status == 503
     return result.status in (408, 503)
-
-
-def retry_after(result: Response | TransactionFailure) -> float | None:
-    """Seconds of a Retry-After, None if there is none that can be read (RFC 3261 §20.33)."""
-    text = result.headers.get("Retry-After") if isinstance(result, Response) else None
-    try:
-        return float(parse_scalar(text.partition(";")[0].partition("(")[0].strip(), _LONGEST_RETRY_AFTER)) if text else None
-    except RemoteProtocolError:
-        return None
 
 
 class SupersededInvite:

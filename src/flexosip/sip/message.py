@@ -321,6 +321,14 @@ def parse_scalar(text: str, largest: int) -> int:
     return number
 
 
+def seconds_of(text: str | None) -> int | None:
+    """A number of seconds, without parameters and comment (RFC 3261 §20.33); None if there is none or it cannot be read."""
+    try:
+        return parse_scalar(text.partition(";")[0].partition("(")[0].strip(), 2**32 - 1) if text else None
+    except SipParseError:
+        return None
+
+
 def new_request(
     method: str,
     uri: Uri,

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from flexosip.sip.back_off import retry_after
 from flexosip.sip.client_transaction import InviteClientTransaction
-from flexosip.sip.failover import SupersededInvite, has_failed, retry_after
+from flexosip.sip.failover import SupersededInvite, has_failed
 from flexosip.sip.grammar import SipParseError
 from flexosip.sip.message import Request, Response
 from flexosip.sip.multipart import unwrap

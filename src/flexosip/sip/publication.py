@@ -18,10 +18,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from flexosip.sip.back_off import back_off, no_sooner_than, retry_after
 from flexosip.sip.grammar import is_token
 from flexosip.sip.headers import NameAddr
-from flexosip.sip.message import Response, new_request
-from flexosip.sip.subscription_leg import LONGEST_LEASE, seconds_of
+from flexosip.sip.message import Response, new_request, seconds_of
+from flexosip.sip.subscription_leg import LONGEST_LEASE
 from flexosip.sip.transaction import TransactionFailure
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ __all__ = ["Publication", "PublicationChange", "PublicationState"]
 
 logger = logging.getLogger(__name__)
 
-_BASE_WAIT: Final = 5.0
-_LONGEST_WAIT: Final = 300.0
-_LONGEST_RETRY_AFTER: Final = 3600
 _FOR_GOOD: Final = frozenset({403, 404, 405, 415, 416, 489, 501, 604})
 """Answers that trying again does not change (RFC 3903 §4.1)."""
 _MOST_IN_A_ROW: Final = 3
@@ -272,11 +270,7 @@ class Publication:
             self.state = PublicationState.REFUSED
             self._on_change(PublicationChange(self.state, result.status, result.reason))
             return
-        bound = min(_LONGEST_WAIT, _BASE_WAIT * 2.0 ** min(self._failures - 1, 16))
-        wait = self._core.random.uniform(bound / 2, bound)
-        told = seconds_of(result.headers.get("Retry-After")) if isinstance(result, Response) else None
-        if told is not None:
-            wait = max(wait, min(told, _LONGEST_RETRY_AFTER) + self._core.random.uniform(0.0, 1.0))
+        wait = no_sooner_than(back_off(self._failures, self._core.random), retry_after(result), self._core.random)
         self.state = PublicationState.WAITING
         self._plan(wait)
         logger.info("publication of %s failed (%s %s), next try in %.0f s", self._event.package, result.status, result.reason, wait)

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flexosip.errors import RemoteProtocolError
-from flexosip.sip.failover import has_failed, retry_after
+from flexosip.sip.back_off import back_off, no_sooner_than, retry_after
+from flexosip.sip.failover import has_failed
 from flexosip.sip.headers import NameAddr
-from flexosip.sip.message import Response, new_request, parse_scalar
+from flexosip.sip.message import Response, new_request, seconds_of
 from flexosip.sip.transaction import TransactionFailure
 from flexosip.sip.uri import SipUri
 
@@ -40,9 +41,6 @@ __all__ = ["Registration", "RegistrationEvent", "RegistrationState"]
 
 logger = logging.getLogger(__name__)
 
-_BASE_WAIT = 5.0
-"""Seconds: upper bound of the first wait after a failure; it doubles with each further one (RFC 5626 §4.5)."""
-_LONGEST_WAIT = 300.0
 _CREDENTIALS_WAIT = 600.0
 """Refused credentials get right only by a person; trying often locks accounts."""
 _FIRST_DOWN = 60.0
@@ -51,7 +49,6 @@ _MOST_MOVES = 3
 """Times in a row that a changed public address makes us register again at once; a NAT that changes it each time gets no more."""
 _MOST_RAISES = 2
 """Times in a row that a registrar may ask for a longer registration (423) and is asked again at once."""
-_LONGEST_RETRY_AFTER = 3600
 _LONGEST_LEASE = 7 * 86400
 _SHORTEST_REFRESH = 2.0
 """Seconds between refreshes at least, however short the lease: a registrar cannot make us hammer it."""
@@ -393,7 +390,7 @@ class Registration:
         self.service_route = _service_route(response)
         self.path = tuple(response.headers.get_all("Path"))
         self.uses_outbound = self._instance is not None and "outbound" in [tag.lower() for tag in response.headers.get_all("Require")]
-        self.flow_timer = _seconds(response.headers.get("Flow-Timer"))
+        self.flow_timer = seconds_of(response.headers.get("Flow-Timer"))
         self._plan(self._refresh_delay(lease))
         if self.flow is not None and self._moves < _MOST_MOVES and self._contact(self.flow) != self._bound:
             # The answer has shown our public address: what calls us must use that (RFC 3581, RFC 5626 §4.2).
@@ -427,7 +424,7 @@ class Registration:
         if not ours and len(contacts) == 1:
             ours = contacts
         for contact in ours:
-            lease = _seconds(contact.parameter("expires"))
+            lease = seconds_of(contact.parameter("expires"))
             if lease is not None:
                 return float(min(lease, _LONGEST_LEASE))
         return float(min(otherwise if otherwise is not None else self._expires, _LONGEST_LEASE))
@@ -439,7 +436,7 @@ class Registration:
 
     def _raise_expires(self, response: Response) -> bool:
         """423: ask for what the registrar wants at least (RFC 3261 §10.2.8); False if it wants nothing more than we asked."""
-        least = _seconds(response.headers.get("Min-Expires"))
+        least = seconds_of(response.headers.get("Min-Expires"))
         if least is None or not self._expires < least <= _LONGEST_LEASE or self._raised >= _MOST_RAISES:
             return False
         self._raised += 1
@@ -475,13 +472,9 @@ class Registration:
 
     def _wait(self, response: Response | None, refused: bool) -> float:
         """RFC 5626 §4.5: a random time from half of a bound to the bound, which doubles; a Retry-After is kept."""
-        bound = _CREDENTIALS_WAIT if refused else min(_LONGEST_WAIT, _BASE_WAIT * 2.0 ** min(self._failures - 1, 16))
-        wait = self._random.uniform(bound / 2, bound)
-        if response is not None:
-            told = _seconds((response.headers.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip())
-            if told is not None:
-                wait = max(wait, min(told, _LONGEST_RETRY_AFTER) + self._random.uniform(0.0, 1.0))
-        return wait
+        wait = back_off(self._failures, self._random, _CREDENTIALS_WAIT if refused else None)
+        told = retry_after(response) if response is not None else None
+        return no_sooner_than(wait, told, self._random)
 
     def _plan(self, delay: float) -> None:
         self._cancel_timer()
@@ -494,14 +487,6 @@ class Registration:
 
     def __repr__(self) -> str:
         return f"<Registration {self.aor!r} {self.state.value}>"
-
-
-def _seconds(text: str | None) -> int | None:
-    """A delta-seconds value, None if there is none or it cannot be read."""
-    try:
-        return parse_scalar(text, 2**32 - 1) if text else None
-    except RemoteProtocolError:
-        return None
 
 
 def _service_route(response: Response) -> tuple[NameAddr, ...]:

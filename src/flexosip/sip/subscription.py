@@ -18,11 +18,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from flexosip.sip.back_off import back_off, no_sooner_than, retry_after
 from flexosip.sip.dialog import Dialog
 from flexosip.sip.event_headers import Event, SubscriptionState
 from flexosip.sip.headers import NameAddr
-from flexosip.sip.message import Response, new_request
-from flexosip.sip.subscription_leg import LONGEST_LEASE, SubscriberLeg, seconds_of
+from flexosip.sip.message import Response, new_request, seconds_of
+from flexosip.sip.subscription_leg import LONGEST_LEASE, SubscriberLeg
 from flexosip.sip.transaction import TransactionFailure
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_FORKS: Final = 8
 """Notifiers of one SUBSCRIBE; more are answered with 481."""
-_BASE_WAIT: Final = 5.0
-_LONGEST_WAIT: Final = 300.0
-_LONGEST_RETRY_AFTER: Final = 3600
 _STEADY: Final = 30.0
 """Seconds that a subscription lives to count as one: whoever ends it sooner, again and again, makes us back off."""
 _FOR_GOOD: Final = frozenset({"rejected", "noresource", "invariant"})
@@ -309,7 +307,7 @@ class Subscription:
             self._subscribe()
         else:
             error = result.error if isinstance(result, TransactionFailure) else None
-            told = seconds_of(result.headers.get("Retry-After")) if isinstance(result, Response) else None
+            told = retry_after(result)
             final = result.status in _REFUSED_FOR_GOOD
             self._over(SubscriptionChange(SubscriptionPhase.WAITING, result.status, result.reason, error=error), told, final=final)
 
@@ -373,7 +371,7 @@ class Subscription:
         at_once = reason in ("deactivated", "timeout") or (state is None and status == 481)
         self._over(SubscriptionChange(SubscriptionPhase.WAITING, status, reason), retry_after, final=reason in _FOR_GOOD, at_once=at_once)
 
-    def _over(self, change: SubscriptionChange, retry_after: int | None, *, final: bool = False, at_once: bool = False) -> None:
+    def _over(self, change: SubscriptionChange, told: float | None, *, final: bool = False, at_once: bool = False) -> None:
         """Nothing is subscribed: end, or plan the next try."""
         if final or not self._expires:
             self._terminate(SubscriptionChange(SubscriptionPhase.TERMINATED, change.status, change.reason, error=change.error))
@@ -381,10 +379,8 @@ class Subscription:
         core = self._core
         steady = self._active_since is not None and core.scheduler.now - self._active_since >= _STEADY
         self._failures = 1 if steady else self._failures + 1
-        bound = min(_LONGEST_WAIT, _BASE_WAIT * 2.0 ** min(self._failures - 1, 16))
-        wait = core.random.uniform(0.0, 0.5) if at_once and steady else core.random.uniform(bound / 2, bound)
-        if retry_after is not None:
-            wait = max(wait, min(retry_after, _LONGEST_RETRY_AFTER) + core.random.uniform(0.0, 1.0))
+        wait = core.random.uniform(0.0, 0.5) if at_once and steady else back_off(self._failures, core.random)
+        wait = no_sooner_than(wait, told, core.random)
         self._cancel_retry()
         self._retry = core.scheduler.call_later(wait, self._subscribe)
         self.phase = SubscriptionPhase.WAITING

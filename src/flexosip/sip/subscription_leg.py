@@ -12,8 +12,9 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from flexosip.errors import RemoteProtocolError
+from flexosip.sip.back_off import retry_after
 from flexosip.sip.event_headers import Event, SubscriptionState
-from flexosip.sip.message import parse_scalar
+from flexosip.sip.message import seconds_of
 from flexosip.sip.transaction import TransactionFailure
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from flexosip.sip.outgoing_request import Result
     from flexosip.sip.server_transaction import ServerTransaction
 
-__all__ = ["LONGEST_LEASE", "SubscriberLeg", "is_dead", "seconds_of"]
+__all__ = ["LONGEST_LEASE", "SubscriberLeg", "is_dead"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +45,6 @@ _DEAD: Final = frozenset({404, 405, 410, 416, *range(480, 486), 489, 501, 604})
 def is_dead(status: int) -> bool:
     """True for a status that ends the subscription it answers (RFC 6665 §4.1.2.2, §4.2.2, RFC 5057 §5.1)."""
     return status in _DEAD
-
-
-def seconds_of(text: str | None) -> int | None:
-    """A number of seconds, None if there is none or it cannot be read."""
-    try:
-        return parse_scalar(text.partition(";")[0].partition("(")[0].strip(), 2**32 - 1) if text else None
-    except RemoteProtocolError:
-        return None
 
 
 class SubscriberLeg:
@@ -268,7 +261,7 @@ class SubscriberLeg:
         else:
             # §4.1.2.2: a passing failure leaves the subscription valid until its end.
             self._cancel("_timer_n")
-            told = seconds_of(result.headers.get("Retry-After")) if not isinstance(result, TransactionFailure) else None
+            told = retry_after(result)
             logger.info("a refresh of %s failed (%s %s)", self.event.package, result.status, result.reason)
             self._plan_refresh(max(_RETRY, float(min(told or 0, LONGEST_LEASE))))
 
