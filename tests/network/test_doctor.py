@@ -280,6 +280,13 @@ def test_a_certificate_that_expires_soon_and_one_that_does_not(tmp_path: Path) -
     assert one(findings, "certificate").details["days"] == 89 and ids(findings) == []
 
 
+def test_an_account_reached_by_tls_sends_nothing_in_the_clear() -> None:
+    examination = Examination()
+    findings = examination.run(server={}, transport="tls", password="right")
+    assert "server.refused" in ids(findings) and "register.network" in ids(findings)
+    assert examination.server is not None and examination.server.seen == []
+
+
 # -- address translation --------------------------------------------------------------------------------------------------
 
 

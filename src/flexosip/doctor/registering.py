@@ -15,7 +15,6 @@ from flexosip.advice import Advice, status_advice
 from flexosip.doctor.echo import check_echo
 from flexosip.errors import AuthenticationError, CertificateError, FlexosipError, RegistrationFailed, ServerUnreachable
 from flexosip.net.address import is_house_name
-from flexosip.sip.next_hop import WEB_TRANSPORTS
 
 if TYPE_CHECKING:
     from flexosip.doctor.patient import Patient
@@ -185,7 +184,8 @@ def _variants(patient: Patient, transports: Transports, first: _Try) -> Iterator
         # registering is what failed: another transport whose OPTIONS was answered comes first
         names = [*transports.others, *(name for name in ("tcp", "udp") if name not in transports.others)]
         for name in names:
-            if name != transports.own and transports.own not in WEB_TRANSPORTS:
+            # an account that is reached by TLS is never tried without it
+            if name != transports.own and transports.own in ("udp", "tcp"):
                 yield _Variant(f"--transport {name}", {"transport": name})
     reach = patient.phone().reach
     if reach.outbound is not False:

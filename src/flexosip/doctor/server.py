@@ -61,11 +61,11 @@ class Transports:
 
 
 async def check_transports(patient: Patient) -> Transports:
-    """Ask over UDP, TCP and TLS, the account's own transport first."""
+    """Ask over UDP, TCP and TLS, the account's own transport first; for an account that is reached by TLS nothing leaves in the clear."""
     account = patient.account
     own = account.server.transport or ("tls" if account.server.scheme == "sips" else "udp")
     transports = Transports(own)
-    alone = own in WEB_TRANSPORTS or account.server.scheme == "sips"
+    alone = own in WEB_TRANSPORTS or own in SECURE_TRANSPORTS
     for name in [own] if alone else dict.fromkeys((own, "udp", "tcp", "tls")):
         async with patient.asking() as (phone, running, tap):
             answer = await ask(phone, running, tap, transport=None if name == own else name, patience=patient.patience)
