@@ -86,9 +86,18 @@ def test_a_phone_that_takes_no_messages_is_still_a_phone() -> None:
 
 
 def test_a_phone_that_tells_no_state_is_still_a_phone() -> None:
-    error = failure(lambda phone: phone.watch("house").__aenter__(), BELL, "ding")
-    assert isinstance(error, SubscriptionFailed) and error.status == 405
-    assert "does not tell its state" in error.explain() and "no phone" not in error.explain()
+    clock = VirtualClock()
+    network = VirtualNetwork(clock, seed=1)
+
+    async def main() -> None:
+        there = Phone(listen="10.0.0.3:5060", clock=clock, network=network.host("10.0.0.3"))
+        async with there, Phone(clock=clock, network=network.host(OURS)) as phone:
+            with pytest.raises(SubscriptionFailed) as caught:
+                await phone.watch("sip:house@10.0.0.3")
+            assert caught.value.status == 405
+            assert "does not tell its state" in caught.value.explain() and "no phone" not in caught.value.explain()
+
+    clock.run(main())
 
 
 def test_a_refused_transfer_speaks_of_transfers() -> None:
@@ -122,3 +131,16 @@ def test_a_tone_is_described_as_people_would() -> None:
     assert describe(Tone((697, 1209.5))) == "tone 697+1209.5 Hz"
     assert describe(Tone(cadence=(((425.0,), 0.48), ((), 0.48)))) == "tone 425 Hz with pauses"
     assert describe(Tone(cadence=(((950.0,), 0.3), ((1400.0,), 0.3)))) == "tones 950, 1400 Hz"
+
+
+@pytest.mark.parametrize("name", ["callers", "limits", "call_policy", "reach", "availability", "tls"])
+def test_a_group_of_settings_of_another_type_is_refused_before_anything_is_opened(name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Phone(**{name: "everything"})
+    assert str(caught.value).startswith(f"{name}='everything': give ")
+
+
+@pytest.mark.parametrize("target", [None, 620, b"620"])
+def test_a_target_that_is_no_text_is_refused_with_what_is(target: object) -> None:
+    error = failure(lambda phone: phone.call(target), BELL, "ding")  # type: ignore[arg-type]
+    assert isinstance(error, ConfigurationError) and "sip:" in error.explain()

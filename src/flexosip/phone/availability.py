@@ -13,6 +13,7 @@ from flexosip.errors import ConfigurationError, FlexosipError
 from flexosip.phone.events import CallEnd
 from flexosip.phone.identity import is_trusted
 from flexosip.phone.session import CallSession
+from flexosip.phone.settings import given_or_default
 from flexosip.phone.values import checked_text
 from flexosip.sip.answer_mode import AnswerRequest, requested_answer
 
@@ -90,7 +91,7 @@ def availability_of(given: Availability | None, auto_answer: str | None) -> Avai
     Raises:
         ConfigurationError: a value is out of its range.
     """
-    availability = given if given is not None else Availability()
+    availability = given_or_default(given, Availability, "availability")
     return availability if auto_answer is None else replace(availability, auto_answer=auto_answer)
 
 

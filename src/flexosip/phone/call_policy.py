@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from flexosip.errors import CallBarred, ConfigurationError
 from flexosip.phone.emergency import ANYWHERE, EMERGENCY_NUMBERS
+from flexosip.phone.settings import given_or_default
 from flexosip.phone.values import checked_text
 from flexosip.sip.uri import SipUri, TelUri
 
@@ -103,11 +104,14 @@ class CallFuse:
     """Applies a policy to what one phone places.
 
     Args:
-        policy: the rules.
+        policy: the rules; None: the usual ones.
+
+    Raises:
+        ConfigurationError: it is no `CallPolicy`.
     """
 
-    def __init__(self, policy: CallPolicy) -> None:
-        self.policy = policy
+    def __init__(self, policy: CallPolicy | None) -> None:
+        self.policy = given_or_default(policy, CallPolicy, "call_policy")
         self._placed: deque[float] = deque()
         self._limits: dict[CallSession, asyncio.TimerHandle] = {}
 

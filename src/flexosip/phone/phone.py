@@ -41,7 +41,7 @@ from flexosip.phone.requests import RequestTable
 from flexosip.phone.ring_group import Confirmation, GroupCall, RingGroup, Targets, confirmation, stages_of
 from flexosip.phone.ringing import RingOutcome, RingResult, ring_group
 from flexosip.phone.session import CallSession
-from flexosip.phone.settings import check_settings, tls_settings, tuple_of
+from flexosip.phone.settings import check_settings, given_or_default, tls_settings, tuple_of
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.statistics import PhoneStatistics, phone_statistics
 from flexosip.phone.targets import target_uri
@@ -167,9 +167,9 @@ class Phone(ProfileVerbs, EventVerbs):
         self.display_name, self.user_agent = optional_text(display_name, "display_name"), optional_text(user_agent, "user_agent")
         self.rules = CallRules(reliable_provisional, session_expires, min_se, max_duration, follow_redirects)
         self.media_ports, self.media_timeout, self.max_calls = media_ports, media_timeout, max_calls
-        self._callers, self.limits = CallerPolicy(accept_from, callers or Callers()), limits or Limits()
-        self._fuse, self.trusted_peers = CallFuse(call_policy or CallPolicy()), Networks(trusted_peers, "trusted_peers")
-        self._set_up(clock, network, reach or Reach())
+        self.limits, self.trusted_peers = given_or_default(limits, Limits, "limits"), Networks(trusted_peers, "trusted_peers")
+        self._callers, self._fuse = CallerPolicy(accept_from, given_or_default(callers, Callers, "callers")), CallFuse(call_policy)
+        self._set_up(clock, network, given_or_default(reach, Reach, "reach"))
         self.availability, self.transfers = availability_of(availability, auto_answer), Transfers(self, accept_transfers, accept_replaces)
         if aor is not None:
             settings: dict[str, Any] = {"password": password, "auth_user": auth_user, "realm": realm, "display_name": display_name}

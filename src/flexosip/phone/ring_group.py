@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from flexosip.audio.sources import Pcm, Tone
@@ -106,13 +107,18 @@ def stages_of(target: Targets, then: Sequence[Targets]) -> tuple[tuple[str | Sip
     """The lists that ring one after the other. `then` is one list of targets, or a list of lists.
 
     Raises:
-        ConfigurationError: a list is empty, or `then` is a single text.
+        ConfigurationError: a list is empty, an entry is no target, or `then` is a single text.
     """
     if isinstance(then, (str, SipUri)):
         raise ConfigurationError(f"then={str(then)!r}: give a list, for example then=[{str(then)!r}].")
     plain = [entry for entry in then if isinstance(entry, (str, SipUri))]
     groups: list[Targets] = [target, plain] if then and len(plain) == len(then) else [target, *then]
-    stages = tuple((group,) if isinstance(group, (str, SipUri)) else tuple(group) for group in groups)
+    stages = tuple((group,) if isinstance(group, (str, SipUri)) or not isinstance(group, Iterable) else tuple(group) for group in groups)
+    for entry in chain.from_iterable(stages):
+        if not isinstance(entry, (str, SipUri)):
+            raise ConfigurationError(
+                f"The target {entry!r} is no text.", advice="Give a number as text, user@host, sip:user@host, or a list of these."
+            )
     if not all(stages):
         raise ConfigurationError("There is nobody to ring: a list of targets is empty.")
     return stages

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from flexosip.errors import ConfigurationError
 from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import check_transport
 
-__all__ = ["check_settings", "tls_settings", "tuple_of"]
+__all__ = ["check_settings", "given_or_default", "tls_settings", "tuple_of"]
+
+S = TypeVar("S")
 
 
 def check_settings(
@@ -40,9 +43,23 @@ def tls_settings(whole: TlsSettings | None, ca: str | Path | None, certificate: 
     """
     if whole is None:
         return TlsSettings(ca=ca, certificate=certificate, key=key)
+    whole = given_or_default(whole, TlsSettings, "tls")
     if (ca, certificate, key) != (None, None, None):
         raise ConfigurationError("Give the TLS files in tls=TlsSettings(...), or as tls_ca, tls_certificate and tls_key; not both.")
     return whole
+
+
+def given_or_default(value: S | None, kind: type[S], name: str) -> S:
+    """A group of settings; its defaults for None.
+
+    Raises:
+        ConfigurationError: it is of another type.
+    """
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name}={value!r}: give {kind.__name__}(...) of flexosip, or nothing.")
+    return value
 
 
 def tuple_of(value: Sequence[str] | str) -> tuple[str, ...]:
