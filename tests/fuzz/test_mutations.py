@@ -25,7 +25,7 @@ from tests.fuzz.acquaintance import Acquaintance
 from tests.fuzz.mutations import mutations
 from tests.network.stage import World, left_of
 
-COUNT = 32_000
+COUNT = 100_000
 """For each of the two ways, datagrams and streams."""
 WARM_UP = 8_000
 BATCH = 200
