@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flexosip import AuthenticationError, CallFailed, Limits, Phone, RegistrationFailed
+from flexosip import AuthenticationError, Busy, CallFailed, Limits, Phone, RegistrationFailed
 from flexosip.sip.flow import Flow
 from flexosip.sip.message import Request
 from tests.network.stage import PEER, RawPeer, World, sdp, settle
@@ -277,6 +277,22 @@ def test_what_is_told_of_a_refer_after_its_call_comes_the_way_of_that_call() -> 
         assert (await transfer).status == 202
 
     World().run_with_peer(story)
+
+
+def test_a_call_of_a_stranger_whose_183_was_lent_can_still_be_refused() -> None:
+    async def story(a: Phone, b: Phone, target: str) -> None:
+        @b.on_call
+        async def refuse(call: Any) -> None:
+            await call.progress()
+            await asyncio.sleep(1)
+            await call.reject(486)
+
+        started = a.loop.time()
+        with pytest.raises(Busy):
+            await a.call(target)
+        assert a.loop.time() - started < 2 and b.statistics().admission.withheld <= 1
+
+    World().run(story)
 
 
 def test_out_of_thin_air_comes_nothing() -> None:

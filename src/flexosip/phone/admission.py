@@ -231,7 +231,11 @@ class Admission:
             return self._spend(payer, data)
         invited = b" INVITE\r\n" in data
         if (invited and data[8:9] in b"12") or (payer.ringing and (invited or b" CANCEL\r\n" in data)):
-            return data if self._lend(payer, len(data)) else self._withhold()
+            if not self._lend(payer, len(data)):
+                return self._withhold()
+            # What has begun to ring must be able to end: a refusal is lent as well.
+            payer.ringing = True
+            return data
         whole = _by_short_names(data)
         if len(whole) <= payer.credit:
             return self._spend(payer, whole)

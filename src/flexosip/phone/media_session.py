@@ -21,6 +21,7 @@ from flexosip.phone.live_source import LiveSource
 from flexosip.phone.playback import Playback, Recording
 from flexosip.phone.session_requests import send_request
 from flexosip.sdp import AudioFormat, Negotiation
+from flexosip.sip.early_media import authorised_direction
 
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
@@ -109,6 +110,9 @@ class MediaSession:
         self.configured = False
         self.codec_name = ""
         self._applied: Any = None
+        self.early_direction: str | None = None
+        """What the network lets pass before the answer, seen from the other side (RFC 5009); None: all that is agreed."""
+        self._applied_early: str | None = None
         self._next_id = 0
         self._playbacks: dict[int, Playback] = {}
         self._recordings: dict[int, Recording] = {}
@@ -123,9 +127,10 @@ class MediaSession:
     def apply(self) -> None:
         """Bring the stream in line with the negotiation's agreement."""
         agreement = self.negotiation.agreement
-        if agreement is None or agreement == self._applied or self._closed:
+        early = self.early_direction
+        if agreement is None or (agreement == self._applied and early == self._applied_early) or self._closed:
             return
-        self._applied = agreement
+        self._applied, self._applied_early = agreement, early
         sending = agreement.send_format
         self.codec_name = sending.name.upper()
         settings = StreamSettings(
@@ -138,7 +143,7 @@ class MediaSession:
             rtcp=agreement.remote_rtcp,
             send_event_payload_type=agreement.send_event_payload_type,
             receive_event_payload_types=agreement.receive_event_payload_types,
-            direction=agreement.direction,
+            direction=agreement.direction if early is None else authorised_direction(agreement.direction, early),
             ptime_ms=agreement.ptime_ms,
             cname=self._signalling.cname,
             media_timeout=self._signalling.phone.media_timeout,

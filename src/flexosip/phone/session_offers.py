@@ -48,7 +48,8 @@ class SessionOffers:
         self._host = ""
         self._body = b""
         self._body_sent = False
-        self._told = False
+        self._told: str | None = None
+        """The direction of early sound that was told last."""
         self.by_fork: dict[str, Negotiation] = {}
         """Outgoing: the agreements of the early dialogs by remote tag, the latest last."""
         self._settled: set[str] = set()
@@ -85,6 +86,7 @@ class SessionOffers:
             self._fork_ended(tag)
             return None
         if not describes(response) or tag in self._settled:
+            self._authorise(response, tag)
             return None
         reliable = reliable_sequence(response) is not None
         if self._late:
@@ -130,14 +132,32 @@ class SessionOffers:
     def _follow(self, tag: str, negotiation: Negotiation, message: Message | None = None) -> None:
         media = self._session.media
         assert media is not None
+        direction = early_media_of(message) if message is not None else None
+        if direction is not None or tag not in self.by_fork:
+            media.early_direction = direction
         self.by_fork.pop(tag, None)
         self.by_fork[tag] = negotiation
         media.negotiation = negotiation
         media.apply()
-        if not self._told:
-            self._told = True
-            direction = early_media_of(message) if message is not None else None
-            self._session.emit(EarlyMedia(self._session.loop.time(), media.codec_name, direction or "sendrecv"))
+        self._tell_early()
+
+    def _authorise(self, response: Response, tag: str) -> None:
+        """A later 1xx, without a description of its own, may open or close the gate for the sound that is agreed (RFC 5009 §8)."""
+        media, direction = self._session.media, early_media_of(response)
+        if direction is None or media is None or not media.configured or media.negotiation is not self.by_fork.get(tag):
+            return
+        media.early_direction = direction
+        media.apply()
+        self._tell_early()
+
+    def _tell_early(self) -> None:
+        """Sound before the answer: once, and again when the network authorises something else."""
+        media = self._session.media
+        assert media is not None
+        direction = media.early_direction or "sendrecv"
+        if direction != self._told:
+            self._told = direction
+            self._session.emit(EarlyMedia(self._session.loop.time(), media.codec_name, direction))
 
     def _fork_ended(self, tag: str) -> None:
         """199: that phone has refused; the sound goes back to the fork that answered before it (RFC 6228)."""
@@ -168,6 +188,7 @@ class SessionOffers:
             return self._refuse(usage, f"The call was answered with media that we cannot use: {error}", body)
         assert session.media is not None and negotiation is not None
         session.media.negotiation = negotiation
+        session.media.early_direction = None
         session.changes.apply()
         self.by_fork.clear()
         session.answered()
@@ -261,9 +282,8 @@ class SessionOffers:
     def opened(self) -> None:
         """Our early sound is open."""
         session = self._session
-        if not self._told and session.media is not None and session.media.configured:
-            self._told = True
-            session.emit(EarlyMedia(session.loop.time(), session.media.codec_name))
+        if session.media is not None and session.media.configured:
+            self._tell_early()
 
     def acknowledged(self, usage: InviteUsage, prack: Request) -> tuple[int, bytes | None]:
         """A PRACK: the answer to our offer, or a new offer (RFC 3262 §5); status and body of its response."""

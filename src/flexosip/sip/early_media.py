@@ -12,7 +12,7 @@ from flexosip.sip.grammar import SipParseError
 if TYPE_CHECKING:
     from flexosip.sip.message import Message
 
-__all__ = ["early_media_of"]
+__all__ = ["authorised_direction", "early_media_of"]
 
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
@@ -32,3 +32,10 @@ def early_media_of(message: Message) -> str | None:
         if word in _DIRECTIONS:
             return word
     return None
+
+
+def authorised_direction(agreed: str, early: str) -> str:
+    """What is left of our agreed direction when the network authorises `early`, which is seen from the other side."""
+    sends = agreed in ("sendrecv", "sendonly") and early in ("sendrecv", "recvonly")
+    receives = agreed in ("sendrecv", "recvonly") and early in ("sendrecv", "sendonly")
+    return ("sendrecv" if receives else "sendonly") if sends else "recvonly" if receives else "inactive"

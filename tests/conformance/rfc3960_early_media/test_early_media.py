@@ -12,7 +12,7 @@ import pytest
 
 from flexosip import Phone
 from flexosip.audio.sources import Tone
-from flexosip.errors import CallFailed, InvalidState
+from flexosip.errors import Busy, CallFailed, InvalidState
 from flexosip.phone.events import EarlyMedia
 from flexosip.sip.early_media import early_media_of
 from flexosip.sip.message import Response
@@ -223,6 +223,105 @@ def test_p_early_media_tells_what_may_be_heard(value: str, direction: str) -> No
         await settle(phone)
 
     World().run_with_peer(story)
+
+
+@pytest.mark.parametrize(
+    ("value", "sent", "heard"), [("sendrecv", True, True), ("sendonly", False, True), ("recvonly", True, False), ("inactive", False, False)]
+)
+def test_only_what_p_early_media_authorises_passes_before_the_answer_and_all_after_it(
+    tmp_path: Path, value: str, sent: bool, heard: bool
+) -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        call = await phone.dial(MINE)
+        invite = await peer.request("INVITE")
+        sound = peer.sound(7000)
+        port = int(invite.body.split(b"m=audio ")[1].split()[0])
+        peer.answer(invite, 183, sdp(7000), headers=(("P-Early-Media", value),))
+        await call.wait_ringing(1)
+        call.play(Tone(440))
+        early_recording = call.record(tmp_path / "early.wav", side="in")
+        await sound.play(("10.0.0.1", port), b"\x00\x20\x00\xe0" * 4000)
+        await early_recording.stop()
+        assert (len(sound.receive()) > 10) == sent
+        peer.answer(invite, 200, sdp(7000))
+        await call.wait_answered(1)
+        before = len(sound.packets)
+        recording = call.record(tmp_path / "answered.wav", side="in")
+        await sound.play(("10.0.0.1", port), b"\x00\x20\x00\xe0" * 4000)
+        await recording.stop()
+        sound.receive()
+        assert len(sound.packets) - before > 10
+        await call.hangup()
+        sound.close()
+        await settle(phone)
+
+    World().run_with_peer(story)
+    for name, loud in (("early", heard), ("answered", True)):
+        with wave.open(str(tmp_path / f"{name}.wav")) as file:
+            samples = array.array("h", file.readframes(file.getnframes()))
+        assert (max(samples, default=0) > 4000) == loud, name
+
+
+def test_a_later_response_opens_and_closes_the_gate() -> None:
+    async def story(phone: Phone, peer: RawPeer) -> None:
+        call = await phone.dial(MINE)
+        invite = await peer.request("INVITE")
+        sound = peer.sound(7000)
+        peer.answer(invite, 183, sdp(7000), headers=(("P-Early-Media", "inactive"),))
+        await call.wait_ringing(1)
+        call.play(Tone(440))
+        passed = []
+        for value in ("inactive", "sendrecv", None, "sendonly", "sendrecv"):
+            peer.answer(invite, 180, headers=(("P-Early-Media", value),) if value is not None else ())
+            await asyncio.sleep(0.1)
+            sound.receive()
+            before = len(sound.packets)
+            await asyncio.sleep(0.4)
+            sound.receive()
+            passed.append(len(sound.packets) - before > 10)
+        assert passed == [False, True, True, False, True]
+        assert [event.direction for event in early(call)] == ["inactive", "sendrecv", "sendonly", "sendrecv"]
+        # Another phone of the same call that says nothing about it is not bound by what the first one said.
+        peer.answer(invite, 183, sdp(7000), tag="first", headers=(("P-Early-Media", "inactive"),))
+        peer.answer(invite, 183, sdp(7000), tag="second")
+        await asyncio.sleep(0.1)
+        assert early(call)[-1].direction == "sendrecv"
+        peer.answer(invite, 486)
+        await call.wait_ended()
+        sound.close()
+        await settle(phone)
+
+    World().run_with_peer(story)
+
+
+def test_duplex_sound_before_the_answer() -> None:
+    async def story(a: Phone, b: Phone, target: str) -> None:
+        heard = 0
+
+        @b.on_call
+        async def announce(call: Any) -> None:
+            nonlocal heard
+            await call.progress()
+            stream = call.audio(8000)
+            call.play(Tone(440, duration=1.0))
+            async for frame in stream:
+                heard += max(array.array("h", frame)) > 500
+                if heard > 20:
+                    break
+            await call.reject(486)
+
+        call = await a.dial(target)
+        await call.wait_ringing(1)
+        call.play(Tone(700))
+        mine = 0
+        with pytest.raises(Busy):
+            async with asyncio.timeout(5):
+                async for frame in call.audio(8000):
+                    mine += max(array.array("h", frame)) > 500
+                await call.wait_answered()
+        assert heard > 20 and mine > 10
+
+    World().run(story)
 
 
 def test_p_early_media_is_read_leniently() -> None:
