@@ -289,7 +289,7 @@ def test_a_call_of_a_stranger_whose_183_was_lent_can_still_be_refused() -> None:
 
         started = a.loop.time()
         with pytest.raises(Busy):
-            await a.call(target)
+            await a.call(target, ring_timeout=5)
         assert a.loop.time() - started < 2 and b.statistics().admission.withheld <= 1
 
     World().run(story)
