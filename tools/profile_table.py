@@ -17,7 +17,7 @@ _WRITTEN = {"as_written": "", "e164": " +49…", "digits": " 49…", "national":
 
 def files() -> list[Path]:
     """The profiles of the library, a user's own left out."""
-    return sorted((Path(inspect.getfile(Profile)).parent / "profiles").glob("*.toml"))
+    return sorted(Path(inspect.getfile(Profile)).parent.glob("*.toml"))
 
 
 def row(profile: Profile) -> str:

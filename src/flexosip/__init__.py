@@ -53,21 +53,21 @@ if TYPE_CHECKING:
     from flexosip.phone.account import Account as Account
     from flexosip.phone.availability import Availability as Availability
     from flexosip.phone.call import Call as Call
-    from flexosip.phone.call_policy import CallPolicy as CallPolicy
-    from flexosip.phone.caller_id import IdentityPolicy as IdentityPolicy
-    from flexosip.phone.callers import Callers as Callers
+    from flexosip.phone.connectivity.reach import Reach as Reach
     from flexosip.phone.credentials import Credentials as Credentials
+    from flexosip.phone.dialling.caller_id import IdentityPolicy as IdentityPolicy
+    from flexosip.phone.dialling.ring_group import Confirmation as Confirmation
     from flexosip.phone.events import CallEnd as CallEnd
-    from flexosip.phone.limits import Limits as Limits
+    from flexosip.phone.media.playback import Playback as Playback
     from flexosip.phone.phone import Phone as Phone
     from flexosip.phone.phone import RingResult as RingResult
-    from flexosip.phone.playback import Playback as Playback
-    from flexosip.phone.profile import Profile as Profile
-    from flexosip.phone.reach import Reach as Reach
-    from flexosip.phone.ring_group import Confirmation as Confirmation
-    from flexosip.phone.transfer_values import ReplaceRequest as ReplaceRequest
-    from flexosip.phone.transfer_values import TransferRequest as TransferRequest
-    from flexosip.phone.transfer_values import TransferResult as TransferResult
+    from flexosip.phone.policy.call_policy import CallPolicy as CallPolicy
+    from flexosip.phone.policy.callers import Callers as Callers
+    from flexosip.phone.policy.limits import Limits as Limits
+    from flexosip.phone.profiles.profile import Profile as Profile
+    from flexosip.phone.transfer.transfer_values import ReplaceRequest as ReplaceRequest
+    from flexosip.phone.transfer.transfer_values import TransferRequest as TransferRequest
+    from flexosip.phone.transfer.transfer_values import TransferResult as TransferResult
     from flexosip.sip.replaces import Replaces as Replaces
 
 __version__ = "0.1.0"
@@ -109,21 +109,21 @@ _HOMES = {
     ),
     "flexosip.ivr.collect": ("Digits",),
     "flexosip.net.tls": ("TlsSettings",),
-    "flexosip.phone.profile": ("Profile",),
-    "flexosip.phone.reach": ("Reach",),
+    "flexosip.phone.profiles.profile": ("Profile",),
+    "flexosip.phone.connectivity.reach": ("Reach",),
     "flexosip.phone.account": ("Account",),
     "flexosip.phone.availability": ("Availability",),
     "flexosip.phone.call": ("Call",),
-    "flexosip.phone.caller_id": ("IdentityPolicy",),
-    "flexosip.phone.call_policy": ("CallPolicy",),
-    "flexosip.phone.callers": ("Callers",),
+    "flexosip.phone.dialling.caller_id": ("IdentityPolicy",),
+    "flexosip.phone.policy.call_policy": ("CallPolicy",),
+    "flexosip.phone.policy.callers": ("Callers",),
     "flexosip.phone.credentials": ("Credentials",),
     "flexosip.phone.events": ("CallEnd",),
-    "flexosip.phone.limits": ("Limits",),
+    "flexosip.phone.policy.limits": ("Limits",),
     "flexosip.phone.phone": ("Phone", "RingResult"),
-    "flexosip.phone.playback": ("Playback",),
-    "flexosip.phone.ring_group": ("Confirmation",),
-    "flexosip.phone.transfer_values": ("ReplaceRequest", "TransferRequest", "TransferResult"),
+    "flexosip.phone.media.playback": ("Playback",),
+    "flexosip.phone.dialling.ring_group": ("Confirmation",),
+    "flexosip.phone.transfer.transfer_values": ("ReplaceRequest", "TransferRequest", "TransferResult"),
     "flexosip.sip.replaces": ("Replaces",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

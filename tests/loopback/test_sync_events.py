@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flexosip.errors import InvalidState, MessageFailed, PublicationFailed, SubscriptionFailed
-from flexosip.phone.messages import Message
+from flexosip.phone.messaging.messages import Message
 from flexosip.sip.message_summary import MessageCount, MessageSummary
 from flexosip.sync import Phone
 from flexosip.sync.subscriptions import IncomingSubscription

@@ -13,7 +13,7 @@ from flexosip.advice.findings import FINDINGS
 from flexosip.doctor import Finding, Machine, examine
 from flexosip.net.stun import answer_to
 from flexosip.pbx import Pbx
-from flexosip.phone.profile import phone_arguments
+from flexosip.phone.profiles.profile import phone_arguments
 from flexosip.testing import FakeFritzBox, Handset, Stage
 from tests.certificates import Authority
 from tests.network.doctor_stage import HERE, NOW, SERVER, Examination, ids

@@ -17,7 +17,7 @@ from flexosip import (
     TransferRefused,
 )
 from flexosip.pbx import Pbx
-from flexosip.phone.media_session import describe
+from flexosip.phone.media.media_session import describe
 from flexosip.simulation import VirtualClock, VirtualNetwork
 
 PBX, OURS = "10.0.0.1", "10.0.0.2"

@@ -11,7 +11,7 @@ import pytest
 
 from flexosip import Call, Phone, Reach, Tone
 from flexosip.errors import AuthenticationError, Declined, FlexosipError, NoAnswer, ServerUnreachable, Unavailable
-from flexosip.phone.server_rules import ServerRules
+from flexosip.phone.profiles.server_rules import ServerRules
 from flexosip.sip.message import Request
 from flexosip.sip.parser import parse_message
 from flexosip.sip.uri import SipUri

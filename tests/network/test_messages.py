@@ -9,8 +9,8 @@ import pytest
 
 from flexosip import AuthenticationError, CallFailed, ConfigurationError, InvalidState, MessageFailed, NetworkError, Phone
 from flexosip.phone.events import InfoReceived
-from flexosip.phone.info_packages import Info
-from flexosip.phone.messages import Message
+from flexosip.phone.messaging.info_packages import Info
+from flexosip.phone.messaging.messages import Message
 from tests.network.stage import RawPeer, World, sdp
 
 

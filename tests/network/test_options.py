@@ -9,7 +9,7 @@ import pytest
 
 from flexosip import AuthenticationError, ConfigurationError, InvalidState, NetworkError, OptionsFailed, Phone, ServerUnreachable
 from flexosip.pbx import Pbx
-from flexosip.phone.options_query import PeerState
+from flexosip.phone.dialling.options_query import PeerState
 from tests.network.stage import RawPeer, World
 
 PBX = "10.0.0.100"

@@ -11,8 +11,8 @@ import pytest
 from flexosip import CallFailed, CallReplaced, ConfigurationError, MessageFailed, Phone, SubscriptionFailed
 from flexosip.pbx import Pbx
 from flexosip.pbx.proxy import Target
-from flexosip.phone.messages import Message
-from flexosip.phone.outside import new_outside_request, route_to, send
+from flexosip.phone.messaging.messages import Message
+from flexosip.phone.messaging.outside import new_outside_request, route_to, send
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.message import new_request
 from flexosip.sip.message_summary import MessageCount, MessageSummary

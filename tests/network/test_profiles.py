@@ -10,7 +10,7 @@ import pytest
 
 from flexosip import Call, CertificateError, Phone
 from flexosip.pbx import Pbx
-from flexosip.phone.server_rules import ServerRules
+from flexosip.phone.profiles.server_rules import ServerRules
 from flexosip.simulation import VirtualClock, VirtualNetwork
 from flexosip.sip.message import Request, Response
 from flexosip.testing import FakeFritzBox, FakeServer, Handset

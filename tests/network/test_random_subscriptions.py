@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flexosip import FlexosipError, Phone
-from flexosip.phone.notifiers import IncomingSubscription
+from flexosip.phone.messaging.notifiers import IncomingSubscription
 from flexosip.sip.presence import Presence
 from tests.network.stage import World
 

@@ -24,8 +24,8 @@ from flexosip import (
     NotFound,
     Phone,
 )
+from flexosip.phone.dialling.ring_group import stages_of
 from flexosip.phone.events import Answered
-from flexosip.phone.ring_group import stages_of
 from flexosip.sip.message import Request
 from tests.network.stage import RawPeer, World, sdp, settle
 

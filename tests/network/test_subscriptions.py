@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flexosip import AuthenticationError, ConfigurationError, InvalidState, NetworkError, Phone, PublicationFailed, SubscriptionFailed
-from flexosip.phone.notifiers import IncomingSubscription
-from flexosip.phone.subscriptions import Notification
+from flexosip.phone.messaging.notifiers import IncomingSubscription
+from flexosip.phone.messaging.subscriptions import Notification
 from flexosip.sip.dialog_info import DialogInfo
 from flexosip.sip.message import Request
 from flexosip.sip.message_summary import MessageCount, MessageSummary

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from flexosip.phone.audio_stream import AudioStream as AsyncAudioStream
 from flexosip.phone.call import Call as AsyncCall
+from flexosip.phone.media.audio_stream import AudioStream as AsyncAudioStream
+from flexosip.phone.media.playback import Playback as AsyncPlayback
+from flexosip.phone.media.playback import Recording as AsyncRecording
 from flexosip.phone.phone import Phone as AsyncPhone
-from flexosip.phone.playback import Playback as AsyncPlayback
-from flexosip.phone.playback import Recording as AsyncRecording
 from flexosip.sync import AudioStream, Call, Phone, Playback, Recording
 
 PAIRS = [(AsyncPhone, Phone), (AsyncCall, Call), (AsyncPlayback, Playback), (AsyncRecording, Recording), (AsyncAudioStream, AudioStream)]

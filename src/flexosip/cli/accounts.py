@@ -263,7 +263,7 @@ def phone_settings(account: AccountOptions) -> dict[str, Any]:
     told = _told(account)
     if account.profile is None:
         return told
-    from flexosip.phone.profile import phone_arguments
+    from flexosip.phone.profiles.profile import phone_arguments
 
     return phone_arguments(account.profile, told.pop("aor"), told.pop("password"), host=account.host, **told)
 

@@ -16,7 +16,7 @@ from flexosip.cli.running import observe_wire, run_until_signal
 
 if TYPE_CHECKING:
     from flexosip import Phone
-    from flexosip.phone.options_query import OptionsResult, PeerState
+    from flexosip.phone.dialling.options_query import OptionsResult, PeerState
 
 __all__ = ["add_arguments", "run"]
 

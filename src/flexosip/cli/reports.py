@@ -12,7 +12,7 @@ from flexosip.phone import events
 
 if TYPE_CHECKING:
     from flexosip import Account, Call, Phone
-    from flexosip.phone.messages import Message
+    from flexosip.phone.messaging.messages import Message
 
 __all__ = ["PhoneReporter", "tell_addresses"]
 

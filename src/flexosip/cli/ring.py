@@ -17,7 +17,7 @@ from flexosip.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from flexosip import Confirmation
-    from flexosip.phone.ringing import RingAttempt
+    from flexosip.phone.dialling.ringing import RingAttempt
 
 __all__ = ["add_arguments", "run"]
 

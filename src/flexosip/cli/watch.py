@@ -12,8 +12,8 @@ from flexosip.cli.running import observe_wire, run_until_signal
 
 if TYPE_CHECKING:
     from flexosip import Phone
-    from flexosip.phone.subscriptions import Notification
-    from flexosip.phone.watching import LineState
+    from flexosip.phone.messaging.subscriptions import Notification
+    from flexosip.phone.messaging.watching import LineState
     from flexosip.sip.message_summary import MessageSummary
 
 __all__ = ["add_arguments", "run"]

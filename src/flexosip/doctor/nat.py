@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flexosip.doctor.patient import ask
 from flexosip.net.address import canonical_ip, is_house_name
-from flexosip.phone.reach import Reach
+from flexosip.phone.connectivity.reach import Reach
 
 if TYPE_CHECKING:
     from flexosip.doctor.patient import Answer, Patient

@@ -11,10 +11,10 @@ from weakref import WeakSet
 from flexosip.advice import status_advice
 from flexosip.errors import AuthenticationError, ConfigurationError, FlexosipError, NetworkError, RegistrationFailed, ServerUnreachable
 from flexosip.net.address import is_house_name
-from flexosip.phone.caller_id import IdentityPolicy, caller_address
-from flexosip.phone.contacts import secured
+from flexosip.phone.connectivity.contacts import secured
 from flexosip.phone.credentials import Credentials, create_auth
-from flexosip.phone.server_rules import ServerRules
+from flexosip.phone.dialling.caller_id import IdentityPolicy, caller_address
+from flexosip.phone.profiles.server_rules import ServerRules
 from flexosip.phone.values import checked_text, parse_server, shown
 from flexosip.sip.headers import NameAddr
 from flexosip.sip.next_hop import DEFAULT_PORTS, SECURE_TRANSPORTS, TRANSPORTS, NextHop, transport_of

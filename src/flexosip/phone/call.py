@@ -12,18 +12,18 @@ from flexosip.audio.sources import Pcm, Tone
 from flexosip.audio.tones import named_tone
 from flexosip.errors import CallEnded, ConfigurationError, InvalidState, NoAnswer
 from flexosip.ivr import collect, menu
-from flexosip.phone.audio_stream import AudioStream
 from flexosip.phone.availability import answer_mode_headers
 from flexosip.phone.call_facts import CallFacts
-from flexosip.phone.digits import DigitReader
-from flexosip.phone.endings import HeaderArgument, RedirectTarget, own_headers, reason_headers, redirect_headers, retry_headers
+from flexosip.phone.dialling.endings import HeaderArgument, RedirectTarget, own_headers, reason_headers, redirect_headers, retry_headers
 from flexosip.phone.events import CallEnd, CallEvent, CallState
-from flexosip.phone.info_packages import InfoHandler, info_headers
-from flexosip.phone.messages import send_in_call
-from flexosip.phone.playback import Playback, Recording
+from flexosip.phone.media.audio_stream import AudioStream
+from flexosip.phone.media.digits import DigitReader
+from flexosip.phone.media.playback import Playback, Recording
+from flexosip.phone.messaging.info_packages import InfoHandler, info_headers
+from flexosip.phone.messaging.messages import send_in_call
 from flexosip.phone.session_requests import send_request
-from flexosip.phone.transfer_values import referred_by
-from flexosip.phone.transferring import transfer
+from flexosip.phone.transfer.transfer_values import referred_by
+from flexosip.phone.transfer.transferring import transfer
 from flexosip.phone.values import checked_text, header_pairs
 from flexosip.sip.reason import status_of_cause
 from flexosip.sip.user_to_user import UserToUser
@@ -31,7 +31,7 @@ from flexosip.sip.user_to_user import UserToUser
 if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.session import CallSession
-    from flexosip.phone.transfer_values import TransferHandler, TransferResult
+    from flexosip.phone.transfer.transfer_values import TransferHandler, TransferResult
     from flexosip.sip.headers import NameAddr
     from flexosip.sip.uri import SipUri
 

@@ -17,36 +17,36 @@ from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account, account_called, parse_aor
 from flexosip.phone.availability import Availability, availability_of, receive_call
 from flexosip.phone.call import Call
-from flexosip.phone.call_policy import CallFuse, CallPolicy
 from flexosip.phone.call_rules import CallRules
-from flexosip.phone.callers import CallerPolicy, Callers
-from flexosip.phone.calling import CallOptions, create_call, identity_towards
 from flexosip.phone.closing import close_phone, unregister, wait_closed
-from flexosip.phone.contacts import contact_through
+from flexosip.phone.connectivity.contacts import contact_through
+from flexosip.phone.connectivity.moving import sound_hosts
+from flexosip.phone.connectivity.reach import Reach
 from flexosip.phone.credentials import Credentials
-from flexosip.phone.event_verbs import EventVerbs
+from flexosip.phone.dialling.calling import CallOptions, create_call, identity_towards
+from flexosip.phone.dialling.ring_group import Confirmation, GroupCall, RingGroup, Targets, confirmation, stages_of
+from flexosip.phone.dialling.ringing import RingOutcome, RingResult, ring_group
+from flexosip.phone.dialling.targets import target_uri
 from flexosip.phone.events import CallEvent
 from flexosip.phone.incoming import CallHandler, IncomingCalls
-from flexosip.phone.limits import Limits
-from flexosip.phone.media_session import MediaSession, parse_codecs
-from flexosip.phone.moving import sound_hosts
-from flexosip.phone.networks import Networks
+from flexosip.phone.media.media_session import MediaSession, parse_codecs
+from flexosip.phone.messaging.event_verbs import EventVerbs
+from flexosip.phone.messaging.requests import RequestTable
 from flexosip.phone.observers import Observers, log_call_event, log_registration, tell
-from flexosip.phone.pickup import DialogToPickUp, pick_up
-from flexosip.phone.profile import account_arguments
-from flexosip.phone.profile_verbs import ProfileVerbs
-from flexosip.phone.reach import Reach
-from flexosip.phone.replacing import receive_replacing
-from flexosip.phone.requests import RequestTable
-from flexosip.phone.ring_group import Confirmation, GroupCall, RingGroup, Targets, confirmation, stages_of
-from flexosip.phone.ringing import RingOutcome, RingResult, ring_group
+from flexosip.phone.policy.call_policy import CallFuse, CallPolicy
+from flexosip.phone.policy.callers import CallerPolicy, Callers
+from flexosip.phone.policy.limits import Limits
+from flexosip.phone.policy.networks import Networks
+from flexosip.phone.profiles.profile import account_arguments
+from flexosip.phone.profiles.profile_verbs import ProfileVerbs
 from flexosip.phone.session import CallSession
 from flexosip.phone.settings import check_settings, given_or_default, tls_settings, tuple_of
 from flexosip.phone.signalling import Signalling
 from flexosip.phone.statistics import PhoneStatistics, phone_statistics
-from flexosip.phone.targets import target_uri
-from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler
-from flexosip.phone.transfers import Transfers
+from flexosip.phone.transfer.pickup import DialogToPickUp, pick_up
+from flexosip.phone.transfer.replacing import receive_replacing
+from flexosip.phone.transfer.transfer_values import ReplaceHandler, TransferHandler
+from flexosip.phone.transfer.transfers import Transfers
 from flexosip.phone.values import optional_text, parse_server
 from flexosip.sdp import plain_address
 from flexosip.sip.headers import NameAddr
@@ -54,9 +54,9 @@ from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
-    from flexosip.phone.caller_id import IdentityPolicy
-    from flexosip.phone.endings import HeaderArgument
-    from flexosip.phone.server_rules import ServerRules
+    from flexosip.phone.dialling.caller_id import IdentityPolicy
+    from flexosip.phone.dialling.endings import HeaderArgument
+    from flexosip.phone.profiles.server_rules import ServerRules
     from flexosip.sip.agent import UserAgentCore
     from flexosip.sip.flow import Flow
     from flexosip.sip.invite import InviteUsage

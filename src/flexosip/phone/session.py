@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from flexosip.errors import CertificateError, FlexosipError, InvalidState, NetworkError, ServerUnreachable, call_failure
 from flexosip.net.address import format_address
 from flexosip.phone.account import lacks_credentials
-from flexosip.phone.digits import DigitQueue
 from flexosip.phone.events import (
     Answered,
     CallEnd,
@@ -24,11 +23,12 @@ from flexosip.phone.events import (
     Ringing,
 )
 from flexosip.phone.identity import identity_in_request, identity_in_response
+from flexosip.phone.media.digits import DigitQueue
 from flexosip.phone.session_changes import SessionChanges
 from flexosip.phone.session_events import SessionEvents
 from flexosip.phone.session_offers import SessionOffers
 from flexosip.phone.session_requests import receive_request
-from flexosip.phone.transfer_values import TransferState
+from flexosip.phone.transfer.transfer_values import TransferState
 from flexosip.sdp import SdpError
 from flexosip.sip.reason import parse_reasons
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
-    from flexosip.phone.info_packages import InfoHandler
-    from flexosip.phone.media_session import MediaSession
+    from flexosip.phone.dialling.redirects import Redirects
+    from flexosip.phone.media.media_session import MediaSession
+    from flexosip.phone.messaging.info_packages import InfoHandler
     from flexosip.phone.phone import Phone
-    from flexosip.phone.redirects import Redirects
     from flexosip.sip.answer_mode import AnswerRequest
     from flexosip.sip.dialog import Dialog
     from flexosip.sip.headers import Headers

@@ -9,8 +9,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import CallFailed, FlexosipError, InvalidState, MediaError, call_failure
+from flexosip.phone.connectivity.moving import place_call
 from flexosip.phone.events import Held, Resumed
-from flexosip.phone.moving import place_call
 from flexosip.sdp import SdpError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flexosip.errors import call_failure
-from flexosip.phone.digits import parse_dtmf, parse_dtmf_relay
-from flexosip.phone.info_packages import package_of, receive_package
+from flexosip.phone.media.digits import parse_dtmf, parse_dtmf_relay
+from flexosip.phone.messaging.info_packages import package_of, receive_package
 from flexosip.phone.session_changes import receive_update
 
 if TYPE_CHECKING:

@@ -18,19 +18,19 @@ from flexosip.net.real import RealNetwork
 from flexosip.net.stream_flows import StreamLimits
 from flexosip.observe.trace import Direction, WireMessage
 from flexosip.phone.account import account_called
-from flexosip.phone.account_servers import AccountServers
-from flexosip.phone.admission import Admission
-from flexosip.phone.keep_alive import KeepAlive
-from flexosip.phone.network_life import NetworkLife
+from flexosip.phone.connectivity.account_servers import AccountServers
+from flexosip.phone.connectivity.keep_alive import KeepAlive
+from flexosip.phone.connectivity.network_life import NetworkLife
+from flexosip.phone.connectivity.public_address import PublicAddress
 from flexosip.phone.observers import tell
-from flexosip.phone.public_address import PublicAddress
+from flexosip.phone.policy.admission import Admission
 from flexosip.sansio import Scheduler
 from flexosip.sip.agent import UserAgentCore
 from flexosip.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
-    from flexosip.phone.media_session import MediaSession
+    from flexosip.phone.media.media_session import MediaSession
     from flexosip.phone.phone import Phone
     from flexosip.phone.session import CallSession
     from flexosip.sip.flow import Flow

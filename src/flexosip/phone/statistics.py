@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flexosip.net.driver import DriverStatistics
-from flexosip.phone.admission import AdmissionStatistics
+from flexosip.phone.policy.admission import AdmissionStatistics
 from flexosip.sip.stack import StackStatistics
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flexosip.errors import CallEnded
 from flexosip.phone.call import Call as AsyncCall
 from flexosip.phone.call import Source
-from flexosip.phone.endings import HeaderArgument, RedirectTarget
+from flexosip.phone.dialling.endings import HeaderArgument, RedirectTarget
 from flexosip.sync.portal import Portal
 from flexosip.sync.sound import AudioStream, Playback, Recording
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from flexosip.media.statistics import MediaStatistics
     from flexosip.phone.account import Account
     from flexosip.phone.events import CallEnd, CallEvent, CallState
-    from flexosip.phone.info_packages import InfoHandler
-    from flexosip.phone.transfer_values import TransferRequest, TransferResult
+    from flexosip.phone.messaging.info_packages import InfoHandler
+    from flexosip.phone.transfer.transfer_values import TransferRequest, TransferResult
     from flexosip.sip.headers import Headers, NameAddr
     from flexosip.sip.identity import Identity
     from flexosip.sip.uri import SipUri

@@ -1,24 +1,24 @@
-"""The verbs beside calls for threads: those of `flexosip.phone.event_verbs` without `await`."""
+"""The verbs beside calls for threads: those of `flexosip.phone.messaging.event_verbs` without `await`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
-from flexosip.phone.messages import Message
-from flexosip.phone.notifiers import Allow
-from flexosip.phone.notifiers import IncomingSubscription as AsyncIncomingSubscription
+from flexosip.phone.messaging.messages import Message
+from flexosip.phone.messaging.notifiers import Allow
+from flexosip.phone.messaging.notifiers import IncomingSubscription as AsyncIncomingSubscription
 from flexosip.sync.call import HeaderArgument
 from flexosip.sync.subscriptions import IncomingSubscription, MessageWaiting, Notifier, PeerWatch, PresencePublication, Subscription, Watch
 
 if TYPE_CHECKING:
     from flexosip.phone.account import Account
-    from flexosip.phone.options_query import OptionsResult
-    from flexosip.phone.options_query import PeerWatch as AsyncPeerWatch
+    from flexosip.phone.dialling.options_query import OptionsResult
+    from flexosip.phone.dialling.options_query import PeerWatch as AsyncPeerWatch
+    from flexosip.phone.messaging.subscriptions import Subscription as AsyncSubscription
+    from flexosip.phone.messaging.watching import MessageWaiting as AsyncMessageWaiting
+    from flexosip.phone.messaging.watching import Watch as AsyncWatch
     from flexosip.phone.phone import Phone as AsyncPhone
-    from flexosip.phone.subscriptions import Subscription as AsyncSubscription
-    from flexosip.phone.watching import MessageWaiting as AsyncMessageWaiting
-    from flexosip.phone.watching import Watch as AsyncWatch
     from flexosip.sip.message import Response
     from flexosip.sip.presence import Presence
     from flexosip.sip.uri import SipUri

@@ -14,27 +14,27 @@ from flexosip.net.tls import TlsSettings
 from flexosip.phone.account import Account
 from flexosip.phone.availability import Availability
 from flexosip.phone.call import Call as AsyncCall
+from flexosip.phone.connectivity.reach import Reach
+from flexosip.phone.dialling.ring_group import Confirmation, Targets
 from flexosip.phone.phone import Phone as AsyncPhone
 from flexosip.phone.phone import RingResult
-from flexosip.phone.profile_verbs import ProfileVerbs
-from flexosip.phone.reach import Reach
-from flexosip.phone.ring_group import Confirmation, Targets
+from flexosip.phone.profiles.profile_verbs import ProfileVerbs
 from flexosip.sync.call import Call, HeaderArgument, for_threads
 from flexosip.sync.event_verbs import EventVerbs
 from flexosip.sync.portal import Portal
 
 if TYPE_CHECKING:
     from flexosip.observe.trace import WireMessage
-    from flexosip.phone.call_policy import CallPolicy
-    from flexosip.phone.caller_id import IdentityPolicy
-    from flexosip.phone.callers import Callers
     from flexosip.phone.credentials import Credentials
+    from flexosip.phone.dialling.caller_id import IdentityPolicy
     from flexosip.phone.events import CallEvent
-    from flexosip.phone.limits import Limits
-    from flexosip.phone.pickup import DialogToPickUp
-    from flexosip.phone.server_rules import ServerRules
+    from flexosip.phone.policy.call_policy import CallPolicy
+    from flexosip.phone.policy.callers import Callers
+    from flexosip.phone.policy.limits import Limits
+    from flexosip.phone.profiles.server_rules import ServerRules
     from flexosip.phone.statistics import PhoneStatistics
-    from flexosip.phone.transfer_values import ReplaceHandler, TransferHandler, TransferRequest
+    from flexosip.phone.transfer.pickup import DialogToPickUp
+    from flexosip.phone.transfer.transfer_values import ReplaceHandler, TransferHandler, TransferRequest
     from flexosip.sip.registration import Registration, RegistrationEvent
     from flexosip.sip.replaces import Replaces
     from flexosip.sip.uri import SipUri

@@ -1,4 +1,4 @@
-"""What is played, recorded and streamed in a call, for threads: the handles of `flexosip.phone.playback` without `await`."""
+"""What is played, recorded and streamed in a call, for threads: the handles of `flexosip.phone.media.playback` without `await`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from flexosip.sync.portal import Portal
 
 if TYPE_CHECKING:
-    from flexosip.phone.audio_stream import AudioStream as AsyncAudioStream
-    from flexosip.phone.playback import Playback as AsyncPlayback
-    from flexosip.phone.playback import Recording as AsyncRecording
+    from flexosip.phone.media.audio_stream import AudioStream as AsyncAudioStream
+    from flexosip.phone.media.playback import Playback as AsyncPlayback
+    from flexosip.phone.media.playback import Recording as AsyncRecording
 
 __all__ = ["AudioStream", "Playback", "Recording"]
 
 
 class Playback:
-    """One sound in the play queue; see `flexosip.phone.playback.Playback`."""
+    """One sound in the play queue; see `flexosip.phone.media.playback.Playback`."""
 
     def __init__(self, portal: Portal, playback: AsyncPlayback) -> None:
         self._portal = portal
@@ -65,7 +65,7 @@ class Playback:
 
 
 class Recording:
-    """A recording in progress; see `flexosip.phone.playback.Recording`."""
+    """A recording in progress; see `flexosip.phone.media.playback.Recording`."""
 
     def __init__(self, portal: Portal, recording: AsyncRecording) -> None:
         self._portal = portal

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flexosip.phone.notifiers import IncomingSubscription as AsyncIncomingSubscription
-from flexosip.phone.notifiers import Notifier as AsyncNotifier
-from flexosip.phone.options_query import PeerState
-from flexosip.phone.options_query import PeerWatch as AsyncPeerWatch
-from flexosip.phone.publishing import PresencePublication as AsyncPresencePublication
-from flexosip.phone.subscriptions import Notification
-from flexosip.phone.subscriptions import Subscription as AsyncSubscription
-from flexosip.phone.watching import LineState
-from flexosip.phone.watching import MessageWaiting as AsyncMessageWaiting
-from flexosip.phone.watching import Watch as AsyncWatch
+from flexosip.phone.dialling.options_query import PeerState
+from flexosip.phone.dialling.options_query import PeerWatch as AsyncPeerWatch
+from flexosip.phone.messaging.notifiers import IncomingSubscription as AsyncIncomingSubscription
+from flexosip.phone.messaging.notifiers import Notifier as AsyncNotifier
+from flexosip.phone.messaging.publishing import PresencePublication as AsyncPresencePublication
+from flexosip.phone.messaging.subscriptions import Notification
+from flexosip.phone.messaging.subscriptions import Subscription as AsyncSubscription
+from flexosip.phone.messaging.watching import LineState
+from flexosip.phone.messaging.watching import MessageWaiting as AsyncMessageWaiting
+from flexosip.phone.messaging.watching import Watch as AsyncWatch
 from flexosip.sip.message_summary import MessageSummary
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class PeerWatch(_Following[PeerState]):
 
 
 class IncomingSubscription:
-    """Somebody wants to know a state of ours; see `flexosip.phone.notifiers.IncomingSubscription`."""
+    """Somebody wants to know a state of ours; see `flexosip.phone.messaging.notifiers.IncomingSubscription`."""
 
     def __init__(self, portal: Portal, native: AsyncIncomingSubscription) -> None:
         self._portal = portal

@@ -19,7 +19,7 @@ from flexosip.testing.hearing import FRAME, RATE, Ear, is_tone
 from flexosip.testing.recognition import COUNTS_AS_HEARD, Found, Prompt, Sound
 
 if TYPE_CHECKING:
-    from flexosip.phone.media_session import MediaSession
+    from flexosip.phone.media.media_session import MediaSession
     from flexosip.phone.session import CallSession
     from flexosip.sip.flow import Flow
 

@@ -23,7 +23,7 @@ from flexosip.audio.resample import resample
 from flexosip.audio.sources import Pcm, Tone
 from flexosip.audio.tones import tone_pcm
 from flexosip.errors import ConfigurationError
-from flexosip.phone.media_session import describe
+from flexosip.phone.media.media_session import describe
 from flexosip.testing.hearing import FRAME, RATE, Ear
 
 __all__ = ["Found", "Prompt", "Sound"]

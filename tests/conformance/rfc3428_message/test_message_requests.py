@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flexosip import Phone
-from flexosip.phone.messages import Message, decoded
+from flexosip.phone.messaging.messages import Message, decoded
 from tests.network.stage import RawPeer, World
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from flexosip import Phone
 from flexosip.errors import ConfigurationError
-from flexosip.phone.reach import Reach
+from flexosip.phone.connectivity.reach import Reach
 from flexosip.sip.message import Request
 from tests.network.stage import World
 from tests.network.test_failover import Server

@@ -9,7 +9,7 @@ import pytest
 
 from flexosip import MessageFailed, Phone
 from flexosip.pbx import Pbx
-from flexosip.phone.messages import Message
+from flexosip.phone.messaging.messages import Message
 from flexosip.sip.message_summary import MessageCount, MessageSummary
 from flexosip.sip.presence import Presence
 from tests.interop.listening import sip_address

@@ -12,7 +12,7 @@ import pytest
 
 from flexosip import AuthenticationError, MessageFailed, NetworkError, Phone, SubscriptionFailed
 from flexosip.cli.exit_codes import exit_code
-from flexosip.phone.messages import Message
+from flexosip.phone.messaging.messages import Message
 from flexosip.sip.message_summary import MessageCount, MessageSummary
 from flexosip.sip.presence import Presence
 from tests.unit.cli.conftest import PEER, TARGET, Bench

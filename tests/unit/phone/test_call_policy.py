@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flexosip import CallBarred, CallPolicy, ConfigurationError
-from flexosip.phone.call_policy import CallFuse, dialled_number
+from flexosip.phone.policy.call_policy import CallFuse, dialled_number
 from flexosip.sip.uri import SipUri, parse_uri
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flexosip import Callers, ConfigurationError
-from flexosip.phone.callers import CallerPolicy, Judgement, caller_matches
-from flexosip.phone.server_rules import ServerRules
+from flexosip.phone.policy.callers import CallerPolicy, Judgement, caller_matches
+from flexosip.phone.profiles.server_rules import ServerRules
 from flexosip.sip.flow import Flow
 from flexosip.sip.parser import parse_message
 from flexosip.sip.uri import parse_uri

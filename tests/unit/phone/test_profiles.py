@@ -9,12 +9,12 @@ import pytest
 
 from flexosip import Credentials, Phone, Profile, Reach, sync
 from flexosip.errors import ConfigurationError
-from flexosip.phone.profile_verbs import ProfileVerbs
+from flexosip.phone.profiles.profile_verbs import ProfileVerbs
 
 LIBRARY = (
     "asterisk", "easybell", "fritzbox", "freeswitch", "one_and_one", "sipgate", "telekom", "telnyx_trunk", "threecx", "twilio_trunk",
 )  # fmt: skip
-FOLDER = Path(inspect.getfile(Profile)).parent / "profiles"
+FOLDER = Path(inspect.getfile(Profile)).parent
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flexosip import ConfigurationError, Limits
-from flexosip.phone.rates import SourceRate, SourceRates, TokenBucket, source_key
+from flexosip.phone.policy.rates import SourceRate, SourceRates, TokenBucket, source_key
 
 
 def test_a_bucket_lets_the_burst_in_and_then_its_rate() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from flexosip import Phone
 from flexosip.errors import ConfigurationError
-from flexosip.phone.server_rules import ServerRules
+from flexosip.phone.profiles.server_rules import ServerRules
 
 
 def dialled(target: str, **rules: object) -> str:

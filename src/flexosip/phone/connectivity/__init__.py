@@ -1,0 +1,1 @@
+"""How others reach us: addresses, keep-alives, networks that change, the account's servers."""

@@ -1,0 +1,1 @@
+"""Placing calls: targets, who we show, redirections, several phones at once."""

@@ -1,0 +1,1 @@
+"""A call's sound as users see it: playing, keys, streams."""

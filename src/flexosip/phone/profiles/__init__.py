@@ -1,0 +1,1 @@
+"""Profiles of providers, routers and PBXes."""
