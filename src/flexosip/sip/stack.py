@@ -127,6 +127,7 @@ class SipStack:
         self.outstanding = 0
         """Number of our requests that wait for a final response."""
         self._secret = random.getrandbits(128).to_bytes(16, "big")
+        self._closed = False
         self._requests = self._responses = self._retransmissions = self._malformed_count = 0
         self._keep_alives = self._ignored = self._refused = self._strays = 0
 
@@ -162,6 +163,8 @@ class SipStack:
 
     def receive_message(self, data: bytes, flow: Flow) -> None:
         """One whole message, cut out of a stream or a datagram. Never raises for what the peer sent."""
+        if self._closed:
+            return
         try:
             message = parse_message(data)
             if isinstance(message, Request):
@@ -180,7 +183,8 @@ class SipStack:
 
     def receive_malformed(self, error: SipParseError, flow: Flow) -> None:
         """A stream brought something that could not be framed; it is answered if it was understood far enough."""
-        self._malformed(error, flow)
+        if not self._closed:
+            self._malformed(error, flow)
 
     def _malformed(self, error: RemoteProtocolError, flow: Flow) -> None:
         self._malformed_count += 1
@@ -469,7 +473,8 @@ class SipStack:
             self._merged.pop(key, None)
 
     def close(self) -> None:
-        """End all transactions without a word; nothing is called back."""
+        """End all transactions without a word; nothing is called back, and what still comes in begins nothing."""
+        self._closed = True
         for client in list(self._client.values()):
             client.terminate()
         for server in list(self._server.values()):

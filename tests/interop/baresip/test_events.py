@@ -55,7 +55,13 @@ async def test_baresip_is_told_of_its_mailbox_by_our_pbx(tmp_path: Path) -> None
     async with Pbx({"bob": "secret-bob"}, listen=(LISTEN,), realm=DOMAIN, algorithms=("MD5",)) as pbx:
         pbx.set_messages("bob", MessageSummary(True, None, (("voice", MessageCount(2, 1)),)))
         server = pbx.addresses[0].split(":", 1)[1]
-        async with Baresip(tmp_path / "baresip", registrar=server, account="mwi=yes", modules=("mwi",)) as baresip:
-            await wait_until(lambda: "2/1" in baresip.output, 20, "the summary")
-            pbx.set_messages("bob", MessageSummary(True, None, (("voice", MessageCount(7, 1)),)))
-            await wait_until(lambda: "7/1" in baresip.output, 5, "the next summary")
+        # At every second start baresip 1.0 has no credentials for its subscription, and repeats it without pause for ever.
+        for start in range(8):
+            async with Baresip(tmp_path / f"baresip{start}", registrar=server, account="mwi=yes", modules=("mwi",)) as baresip:
+                for _ in range(30):
+                    await asyncio.sleep(0.1)
+                    if "2/1" in baresip.output:
+                        pbx.set_messages("bob", MessageSummary(True, None, (("voice", MessageCount(7, 1)),)))
+                        await wait_until(lambda: "7/1" in baresip.output, 5, "the next summary")
+                        return
+        raise AssertionError("baresip was not told")
