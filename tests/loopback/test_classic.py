@@ -45,6 +45,9 @@ while phone.running:
     phone.handle_event()                      # 5; the callbacks 6-9 arrive in here
 """
 
+BEFORE = signal.getsignal(signal.SIGINT)
+"""What the test program does with Ctrl-C: a shell's background job ignores it."""
+
 
 def tone_file(path: Path, hz: float, seconds: float) -> None:
     """A WAV file with a tone."""
@@ -395,4 +398,4 @@ def test_quit_in_a_callback_ends_the_queue(station: Station, caller: Phone) -> N
     while station.running:
         station.handle_event()
     assert station.seen == ["invite", "answered", "1"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) == BEFORE
